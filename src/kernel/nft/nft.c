@@ -1,0 +1,374 @@
+// Theory of operation: a transaction is one datagram: batch begin, changes, batch end. libnftnl writes each
+// change's message; this file reserves the room, asks the kernel for a verdict on every change (the begin and
+// end messages get none on kernels before 6.10), and reads the verdicts with netlink_transact. The kernel
+// carries out all changes or none.
+#include "kernel/nft/nft.h"
+
+#include "base/fd.h"
+#include "base/mem.h"
+#include "kernel/netlink/netlink.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <libmnl/libmnl.h>
+#include <libnftnl/chain.h>
+#include <libnftnl/common.h>
+#include <libnftnl/expr.h>
+#include <libnftnl/rule.h>
+#include <libnftnl/set.h>
+#include <libnftnl/table.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_nat.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <net/if.h>
+#include <netinet/ip.h>
+#include <stdatomic.h>
+#include <string.h>
+
+// Elements per message: an element takes some 60 bytes and an attribute's length has 16 bits.
+enum {
+    MESSAGE_BYTES = 4096,
+    ELEMENTS_PER_MESSAGE = 400,
+    ELEMENTS_BYTES = 48 * 1024,
+    BATCH_BYTES_MAX = 8 << 20,
+    MESSAGES_MAX = 4096
+};
+
+// libnftnl allocates; running out aborts as everywhere (base/mem.h).
+#define NEED(p)                    \
+    ({                             \
+        __typeof__(p) need_ = (p); \
+        if (need_ == NULL)         \
+            abort();               \
+        need_;                     \
+    })
+
+// --- batch
+static struct nlmsghdr *begin_message(struct nft_batch *b, size_t room, uint16_t type, uint16_t family,
+                                      uint16_t flags)
+{
+    return nftnl_nlmsg_build_hdr(NEED(str_reserve(&b->bytes, room)), type, family, flags, b->seq++);
+}
+
+static void end_message(struct nft_batch *b, const struct nlmsghdr *h)
+{
+    str_added(&b->bytes, MNL_ALIGN(h->nlmsg_len));
+}
+
+static struct nlmsghdr *begin_change(struct nft_batch *b, size_t room, uint16_t type, uint16_t flags)
+{
+    return begin_message(b, room, type, NFPROTO_IPV4, NLM_F_ACK | flags);
+}
+
+void nft_batch_init(struct nft_batch *b, const char *table)
+{
+    // Sequence numbers never come back soon: what is left in a kept socket is known to be of a former batch.
+    static atomic_uint next_seq = 1;
+    *b = (struct nft_batch){ .table = table, .seq = atomic_fetch_add(&next_seq, MESSAGES_MAX) };
+    str_init(&b->bytes, BATCH_BYTES_MAX);
+    nftnl_batch_begin(NEED(str_reserve(&b->bytes, MESSAGE_BYTES)), b->seq++);
+    end_message(b, (const struct nlmsghdr *)b->bytes.ptr);
+}
+
+void nft_batch_done(struct nft_batch *b)
+{
+    str_done(&b->bytes);
+}
+
+int nft_commit(struct nft_batch *b, int *fd)
+{
+    struct nlmsghdr *end = nftnl_batch_end(NEED(str_reserve(&b->bytes, MESSAGE_BYTES)), b->seq++);
+    end_message(b, end);
+    if (*fd < 0)
+        *fd = netlink_open(NETLINK_NETFILTER);
+    int rc = *fd < 0 ? *fd : netlink_transact(*fd, b->bytes.ptr, b->bytes.len);
+    if (*fd >= 0 && (rc == -ETIMEDOUT || rc == -EPROTO || rc == -EMSGSIZE || rc == -ENOBUFS))
+        *fd = fd_close(*fd);
+    return rc;
+}
+
+// --- tables, chains, maps
+static void table_change(struct nft_batch *b, uint16_t type, uint16_t flags)
+{
+    struct nftnl_table *t = NEED(nftnl_table_alloc());
+    nftnl_table_set_str(t, NFTNL_TABLE_NAME, b->table);
+    struct nlmsghdr *h = begin_change(b, MESSAGE_BYTES, type, flags);
+    nftnl_table_nlmsg_build_payload(h, t);
+    end_message(b, h);
+    nftnl_table_free(t);
+}
+
+void nft_add_table(struct nft_batch *b)
+{
+    table_change(b, NFT_MSG_NEWTABLE, NLM_F_CREATE);
+}
+
+void nft_delete_table(struct nft_batch *b)
+{
+    table_change(b, NFT_MSG_DELTABLE, 0);
+}
+
+void nft_add_chain(struct nft_batch *b, const char *name, const char *type, unsigned hook, int priority)
+{
+    struct nftnl_chain *c = NEED(nftnl_chain_alloc());
+    nftnl_chain_set_str(c, NFTNL_CHAIN_TABLE, b->table);
+    nftnl_chain_set_str(c, NFTNL_CHAIN_NAME, name);
+    nftnl_chain_set_str(c, NFTNL_CHAIN_TYPE, type);
+    nftnl_chain_set_u32(c, NFTNL_CHAIN_HOOKNUM, hook);
+    nftnl_chain_set_s32(c, NFTNL_CHAIN_PRIO, priority);
+    nftnl_chain_set_u32(c, NFTNL_CHAIN_POLICY, NF_ACCEPT);
+    struct nlmsghdr *h = begin_change(b, MESSAGE_BYTES, NFT_MSG_NEWCHAIN, NLM_F_CREATE);
+    nftnl_chain_nlmsg_build_payload(h, c);
+    end_message(b, h);
+    nftnl_chain_free(c);
+}
+
+void nft_add_map(struct nft_batch *b, const char *name, uint32_t key_type, uint32_t key_len,
+                 uint32_t data_type, uint32_t data_len)
+{
+    struct nftnl_set *s = NEED(nftnl_set_alloc());
+    nftnl_set_set_str(s, NFTNL_SET_TABLE, b->table);
+    nftnl_set_set_str(s, NFTNL_SET_NAME, name);
+    nftnl_set_set_u32(s, NFTNL_SET_FLAGS, NFT_SET_MAP);
+    nftnl_set_set_u32(s, NFTNL_SET_KEY_TYPE, key_type);
+    nftnl_set_set_u32(s, NFTNL_SET_KEY_LEN, key_len);
+    nftnl_set_set_u32(s, NFTNL_SET_DATA_TYPE, data_type);
+    nftnl_set_set_u32(s, NFTNL_SET_DATA_LEN, data_len);
+    nftnl_set_set_u32(s, NFTNL_SET_ID, ++b->set_id);
+    struct nlmsghdr *h = begin_change(b, MESSAGE_BYTES, NFT_MSG_NEWSET, NLM_F_CREATE);
+    nftnl_set_nlmsg_build_payload(h, s);
+    end_message(b, h);
+    nftnl_set_free(s);
+}
+
+static void change_elements(struct nft_batch *b, uint16_t type, const char *map,
+                            const struct nft_element *elements, size_t n, uint32_t key_len, uint32_t data_len)
+{
+    while (n > 0) {
+        size_t count = n < ELEMENTS_PER_MESSAGE ? n : ELEMENTS_PER_MESSAGE;
+        struct nftnl_set *s = NEED(nftnl_set_alloc());
+        nftnl_set_set_str(s, NFTNL_SET_TABLE, b->table);
+        nftnl_set_set_str(s, NFTNL_SET_NAME, map);
+        for (size_t i = 0; i < count; i++) {
+            struct nftnl_set_elem *e = NEED(nftnl_set_elem_alloc());
+            nftnl_set_elem_set(e, NFTNL_SET_ELEM_KEY, elements[i].key, key_len);
+            if (data_len > 0)
+                nftnl_set_elem_set(e, NFTNL_SET_ELEM_DATA, elements[i].data, data_len);
+            nftnl_set_elem_add(s, e);
+        }
+        uint16_t flags = type == NFT_MSG_NEWSETELEM ? NLM_F_CREATE : 0;
+        struct nlmsghdr *h = begin_change(b, ELEMENTS_BYTES, type, flags);
+        nftnl_set_elems_nlmsg_build_payload(h, s);
+        end_message(b, h);
+        nftnl_set_free(s);
+        elements += count;
+        n -= count;
+    }
+}
+
+void nft_add_elements(struct nft_batch *b, const char *map, const struct nft_element *elements, size_t n,
+                      uint32_t key_len, uint32_t data_len)
+{
+    change_elements(b, NFT_MSG_NEWSETELEM, map, elements, n, key_len, data_len);
+}
+
+void nft_delete_elements(struct nft_batch *b, const char *map, const struct nft_element *elements, size_t n,
+                         uint32_t key_len)
+{
+    change_elements(b, NFT_MSG_DELSETELEM, map, elements, n, key_len, 0);
+}
+
+static int count_element(struct nftnl_set_elem *e, void *context)
+{
+    (void)e;
+    ++*(int *)context;
+    return 0;
+}
+
+static int count_message(const struct nlmsghdr *h, void *context)
+{
+    struct nftnl_set *s = NEED(nftnl_set_alloc());
+    if (nftnl_set_elems_nlmsg_parse(h, s) >= 0)
+        nftnl_set_elem_foreach(s, count_element, context);
+    nftnl_set_free(s);
+    return 0;
+}
+
+int nft_count_elements(const char *table, const char *map)
+{
+    _Alignas(struct nlmsghdr) char request[MESSAGE_BYTES];
+    int fd CLEANUP(cleanup_close) = netlink_open(NETLINK_NETFILTER);
+    if (fd < 0)
+        return fd;
+    struct nftnl_set *s = NEED(nftnl_set_alloc());
+    nftnl_set_set_str(s, NFTNL_SET_TABLE, table);
+    nftnl_set_set_str(s, NFTNL_SET_NAME, map);
+    struct nlmsghdr *h = nftnl_nlmsg_build_hdr(request, NFT_MSG_GETSETELEM, NFPROTO_IPV4, NLM_F_DUMP, 0);
+    nftnl_set_elems_nlmsg_build_payload(h, s);
+    nftnl_set_free(s);
+    int count = 0;
+    int rc = netlink_dump(fd, h, count_message, &count);
+    return rc < 0 ? rc : count;
+}
+
+// --- rules
+struct nftnl_rule *nft_rule_begin(struct nft_batch *b, const char *chain)
+{
+    struct nftnl_rule *r = NEED(nftnl_rule_alloc());
+    nftnl_rule_set_str(r, NFTNL_RULE_TABLE, b->table);
+    nftnl_rule_set_str(r, NFTNL_RULE_CHAIN, chain);
+    nftnl_rule_set_u32(r, NFTNL_RULE_FAMILY, NFPROTO_IPV4);
+    return r;
+}
+
+void nft_rule_end(struct nft_batch *b, struct nftnl_rule *r)
+{
+    struct nlmsghdr *h = begin_change(b, MESSAGE_BYTES, NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND);
+    nftnl_rule_nlmsg_build_payload(h, r);
+    end_message(b, h);
+    nftnl_rule_free(r);
+}
+
+static struct nftnl_expr *add_expr(struct nftnl_rule *r, const char *kind)
+{
+    struct nftnl_expr *e = NEED(nftnl_expr_alloc(kind));
+    nftnl_rule_add_expr(r, e); // the rule owns it now
+    return e;
+}
+
+static void load_meta(struct nftnl_rule *r, uint32_t key, uint32_t reg)
+{
+    struct nftnl_expr *e = add_expr(r, "meta");
+    nftnl_expr_set_u32(e, NFTNL_EXPR_META_KEY, key);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_META_DREG, reg);
+}
+
+static void load_payload(struct nftnl_rule *r, uint32_t base, uint32_t offset, uint32_t n, uint32_t reg)
+{
+    struct nftnl_expr *e = add_expr(r, "payload");
+    nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_BASE, base);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_OFFSET, offset);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_LEN, n);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_DREG, reg);
+}
+
+static void compare(struct nftnl_rule *r, bool is_equal, const void *data, uint32_t n)
+{
+    struct nftnl_expr *e = add_expr(r, "cmp");
+    nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_SREG, NFT_REG_1);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_CMP_OP, is_equal ? NFT_CMP_EQ : NFT_CMP_NEQ);
+    nftnl_expr_set(e, NFTNL_EXPR_CMP_DATA, data, n);
+}
+
+// reg1 = reg1 & mask, four bytes.
+static void mask_register(struct nftnl_rule *r, const void *mask)
+{
+    uint32_t zero = 0;
+    struct nftnl_expr *e = add_expr(r, "bitwise");
+    nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_SREG, NFT_REG_1);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_DREG, NFT_REG_1);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_LEN, sizeof zero);
+    nftnl_expr_set(e, NFTNL_EXPR_BITWISE_MASK, mask, sizeof zero);
+    nftnl_expr_set(e, NFTNL_EXPR_BITWISE_XOR, &zero, sizeof zero);
+}
+
+static void match_name(struct nftnl_rule *r, uint32_t key, bool is_equal, const char *name)
+{
+    char text[IFNAMSIZ] = { 0 }; // the kernel compares all sixteen bytes
+    memcpy(text, name, strnlen(name, sizeof text - 1));
+    load_meta(r, key, NFT_REG_1);
+    compare(r, is_equal, text, sizeof text);
+}
+
+void nft_match_iifname(struct nftnl_rule *r, bool is_equal, const char *name)
+{
+    match_name(r, NFT_META_IIFNAME, is_equal, name);
+}
+
+void nft_match_oifname(struct nftnl_rule *r, bool is_equal, const char *name)
+{
+    match_name(r, NFT_META_OIFNAME, is_equal, name);
+}
+
+static void match_address(struct nftnl_rule *r, size_t offset, bool is_equal, uint32_t network,
+                          unsigned prefix)
+{
+    uint32_t mask = htonl(prefix == 0 ? 0 : UINT32_MAX << (32 - prefix));
+    uint32_t wanted = htonl(network) & mask;
+    load_payload(r, NFT_PAYLOAD_NETWORK_HEADER, (uint32_t)offset, sizeof wanted, NFT_REG_1);
+    mask_register(r, &mask);
+    compare(r, is_equal, &wanted, sizeof wanted);
+}
+
+void nft_match_source(struct nftnl_rule *r, bool is_equal, uint32_t network, unsigned prefix)
+{
+    match_address(r, offsetof(struct iphdr, saddr), is_equal, network, prefix);
+}
+
+void nft_match_destination(struct nftnl_rule *r, bool is_equal, uint32_t network, unsigned prefix)
+{
+    match_address(r, offsetof(struct iphdr, daddr), is_equal, network, prefix);
+}
+
+void nft_match_destination_local(struct nftnl_rule *r)
+{
+    uint32_t local = 2; // RTN_LOCAL
+    struct nftnl_expr *e = add_expr(r, "fib");
+    nftnl_expr_set_u32(e, NFTNL_EXPR_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_FIB_FLAGS, NFTA_FIB_F_DADDR);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_FIB_DREG, NFT_REG_1);
+    compare(r, true, &local, sizeof local);
+}
+
+static void match_ct_bits(struct nftnl_rule *r, uint32_t key, uint32_t bits)
+{
+    uint32_t zero = 0;
+    struct nftnl_expr *e = add_expr(r, "ct");
+    nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, key);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_CT_DREG, NFT_REG_1);
+    mask_register(r, &bits);
+    compare(r, false, &zero, sizeof zero);
+}
+
+void nft_match_ct_state(struct nftnl_rule *r, uint32_t bits)
+{
+    match_ct_bits(r, NFT_CT_STATE, bits);
+}
+
+void nft_match_ct_status(struct nftnl_rule *r, uint32_t bits)
+{
+    match_ct_bits(r, NFT_CT_STATUS, bits);
+}
+
+void nft_dnat_by_map(struct nftnl_rule *r, const char *map, bool has_address)
+{
+    uint32_t reg = NFT_REG32_00; // a key is made of consecutive four-byte registers
+    load_meta(r, NFT_META_L4PROTO, reg++);
+    if (has_address)
+        load_payload(r, NFT_PAYLOAD_NETWORK_HEADER, offsetof(struct iphdr, daddr), 4, reg++);
+    load_payload(r, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2,
+                 reg); // the destination port of TCP, UDP and SCTP alike
+    struct nftnl_expr *e = add_expr(r, "lookup");
+    nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SREG, NFT_REG32_00);
+    nftnl_expr_set_str(e, NFTNL_EXPR_LOOKUP_SET, map);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_DREG, NFT_REG32_00);
+    e = add_expr(r, "nat");
+    nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_TYPE, NFT_NAT_DNAT);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_FAMILY, NFPROTO_IPV4);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_REG_ADDR_MIN, NFT_REG32_00);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_REG_PROTO_MIN, NFT_REG32_01);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_FLAGS, NF_NAT_RANGE_PROTO_SPECIFIED);
+}
+
+void nft_masquerade(struct nftnl_rule *r)
+{
+    add_expr(r, "masq");
+}
+
+void nft_verdict(struct nftnl_rule *r, int verdict)
+{
+    struct nftnl_expr *e = add_expr(r, "immediate");
+    nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_DREG, NFT_REG_VERDICT);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_VERDICT, (uint32_t)verdict);
+}
