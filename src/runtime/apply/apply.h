@@ -1,0 +1,101 @@
+// Carrying a plan out; private to runtime/. The parent (the shim) makes what needs the host's privileges, the
+// child does the rest inside its namespaces; docs of the order are in create.c.
+#pragma once
+
+#include "runtime/plan/plan.h"
+
+#include <stdint.h>
+
+enum { CGROUP_TOPS_MAX = 8 };
+
+struct cgroups {
+    int base_fd; // /sys/fs/cgroup
+    bool is_v2;
+    bool was_made;
+    int fd;                            // v2: the cgroup's directory, else FD_NONE
+    const char *tops[CGROUP_TOPS_MAX]; // v1 hierarchies in which it was made; "" on v2
+    size_t top_count;
+};
+
+struct apply {
+    struct runtime_plan *plan;
+    struct cgroups cgroups;
+    int cgroup_mounts[CGROUP_TOPS_MAX]; // detached clones, by top
+    int root_fd;                        // the root mount when it is a plain directory
+    int overlay_fd;                     // the overlay's context: created by the parent, mounted by the child
+    int layers_fd, upper_fd;
+    int null_fd;
+    int userns_fd;
+    int sock[2];        // [0] parent's, [1] child's end of the report channel
+    const void *filter; // seccomp BPF, NULL: none
+    size_t filter_size;
+    uint64_t self_dev, self_ino; // our own executable: never run inside
+    pid_t pid;
+    int pidfd;
+};
+
+// report.c: one SOCK_SEQPACKET pair a process; packets are plain structs between two copies of the same
+// program.
+enum report_type { REPORT_ERROR = 1, REPORT_TERMINAL, REPORT_READY };
+int report_channel(int sock[2], struct error *err);
+void report_error(int fd, const struct error *error);
+int report_ready(int fd, struct error *err);
+int report_terminal(int fd, int terminal_fd, struct error *err);
+// Blocks for the next packet. REPORT_*; 0: the channel was closed; -1: error (also when an error was
+// reported: then *err is what the child said). *ret_terminal_fd is set by REPORT_TERMINAL.
+int report_receive(int fd, int *ret_terminal_fd, struct error *err);
+// The parent's side of the barriers: one byte. The child's side: 0, or -1 with *err when the parent is gone.
+int barrier_open(int fd, struct error *err);
+int barrier_wait(int fd, struct error *err);
+
+// cgroups.c
+int cgroups_make(struct apply *a, struct error *err);
+int cgroups_enter(const struct cgroups *c, const char *path, pid_t pid, struct error *err);
+// Existing cgroups of a container, for exec.
+int cgroups_find(struct cgroups *c, const char *path, struct error *err);
+void cgroups_done(struct cgroups *c);
+
+// sources.c: what the parent opens or makes before the child exists, and what needs its user namespace.
+int sources_open(struct apply *a, struct error *err);
+int sources_finish(struct apply *a, struct error *err);
+
+// child.c: never returns.
+void child_run(struct apply *a) __attribute__((noreturn));
+// child_mounts.c
+struct child_mounts {
+    int root_fd, proc_fd, devpts_fd, dev_fd; // attached mounts; FD_NONE when the config has none
+};
+int child_mount_root(struct apply *a, struct child_mounts *m, struct error *err);
+int child_mount_all(struct apply *a, struct child_mounts *m, struct error *err);
+int child_mask_paths(const struct apply *a, const struct child_mounts *m, struct error *err);
+int child_pivot(const struct apply *a, const struct child_mounts *m, struct error *err);
+
+// process.c: what create and exec have in common.
+int process_open_terminal(const struct oci_process *p, int devpts_fd, int report_fd, int *ret_slave,
+                          struct error *err);
+int process_stdio(const int stdio[3], int null_fd, int terminal_slave, struct error *err);
+void process_reset_signals(void);
+// Raise what needs the host's privileges, from outside: rlimits and the OOM score. Host ids own the pipes of
+// stdio.
+int process_dress_outside(const struct oci_process *p, pid_t pid, struct error *err);
+void process_own_stdio(const int stdio[3], uint32_t host_uid);
+// Limits, user, capabilities, filter: everything up to the barrier in front of execve.
+int process_dress(const struct oci_process *p, const void *filter, size_t filter_size, struct error *err);
+// Only returns on failure.
+int process_execute(const struct oci_process *p, uint64_t self_dev, uint64_t self_ino, struct error *err);
+// seccomp_fd's bytes, mapped for the life of the process; NULL without a filter.
+int process_map_filter(int seccomp_fd, const void **ret, size_t *ret_size, struct error *err);
+void process_unmap_filter(const void *filter, size_t size);
+int process_identify_self(uint64_t *ret_dev, uint64_t *ret_ino, struct error *err);
+
+// clone.c: a child in new namespaces, some of which may have to be joined first. 0 in the child.
+struct clone_request {
+    uint64_t flags;
+    int cgroup_fd;           // or FD_NONE
+    int userns_fd, pidns_fd; // joined before the child is born; or FD_NONE
+    int target_pidfd;        // join these namespaces of that process (join_flags) before; or FD_NONE
+    int join_flags;
+    void (*run)(void *context) __attribute__((noreturn)); // the child
+    void *context;
+};
+int clone_child(const struct clone_request *request, pid_t *ret_pid, int *ret_pidfd, struct error *err);

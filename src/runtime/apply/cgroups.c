@@ -1,0 +1,254 @@
+// Theory of operation. The cgroup is made and limited before the process enters it. On v1 that is one
+// directory in each hierarchy the kernel offers, on v2 one directory. Hierarchies that are not there are
+// passed over unless a limit needs them: then the limit is refused by name. A directory that exists is used
+// as it is (v1 hierarchies may be one and the same under two names, cpu and cpuacct).
+#include "runtime/apply/apply.h"
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/mem.h"
+#include "kernel/cgroup.h"
+#include "kernel/process.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const char *const v1_tops[] = { "memory",  "cpu",     "cpuacct", "pids",
+                                       "devices", "freezer", "blkio",   "cpuset" };
+static const char *const v2_controllers[] = { "cpu", "memory", "pids", "io", "cpuset", NULL };
+static_assert(sizeof v1_tops / sizeof *v1_tops <= CGROUP_TOPS_MAX, "every hierarchy has a place");
+
+enum { DIRECTORY_MAX = 512 };
+
+static int directory_of(char out[static DIRECTORY_MAX], const char *top, const char *path)
+{
+    int n = snprintf(out, DIRECTORY_MAX, "%s%s%s", top, *top ? "/" : "", path + strspn(path, "/"));
+    return n < 0 || n >= DIRECTORY_MAX ? -ENAMETOOLONG : 0;
+}
+
+static bool has_top(const struct cgroups *c, const char *top)
+{
+    for (size_t i = 0; i < c->top_count; i++)
+        if (strcmp(c->tops[i], top) == 0)
+            return true;
+    return false;
+}
+
+static int make_v1(struct apply *a, const char *path, struct error *err)
+{
+    struct cgroups *c = &a->cgroups;
+    for (size_t i = 0; i < sizeof v1_tops / sizeof *v1_tops; i++) {
+        bool is_cpuset = strcmp(v1_tops[i], "cpuset") == 0;
+        if (is_cpuset && !a->plan->wants_cpuset)
+            continue;
+        int r = cgroup_make(c->base_fd, v1_tops[i], path);
+        if (r == 0 && is_cpuset)
+            r = cgroup_inherit_cpuset(c->base_fd, path);
+        if (r == -ENOENT || r == -EROFS) // tmpfs without that hierarchy
+            continue;
+        if (r < 0)
+            return error_errno(err, r, "create cgroup %s in %s", path, v1_tops[i]);
+        c->tops[c->top_count++] = v1_tops[i];
+    }
+    return 0;
+}
+
+static int make_v2(struct apply *a, const char *path, struct error *err)
+{
+    struct cgroups *c = &a->cgroups;
+    int r = cgroup_make(c->base_fd, "", path);
+    if (r == 0)
+        r = cgroup_enable_controllers(c->base_fd, path, v2_controllers);
+    if (r == 0)
+        c->fd = r = openat(c->base_fd, path + strspn(path, "/"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (r < 0)
+        return error_errno(err, r == -1 ? errno : r, "create cgroup %s", path);
+    c->tops[c->top_count++] = "";
+    return 0;
+}
+
+static int write_limit(const struct cgroups *c, const char *path, const struct plan_write *w,
+                       struct error *err)
+{
+    char directory[DIRECTORY_MAX], file[256];
+    const char *top = c->is_v2 ? "" : w->controller;
+    snprintf(file, sizeof file, "%.*s", (int)strcspn(w->file, "="), w->file);
+    if (!has_top(c, top))
+        return error_set(err, ERROR_UNSUPPORTED, "cgroup: cannot set %s: the host has no %s controller", file,
+                         top);
+    int r = directory_of(directory, top, path);
+    if (r == 0)
+        r = cgroup_write(c->base_fd, directory, file, w->value);
+    if (r == -ENOENT && w->other_file)
+        r = cgroup_write(c->base_fd, directory, w->other_file, w->value);
+    if (r == -ENOENT || r == -EOPNOTSUPP)
+        return error_set(err, ERROR_UNSUPPORTED, "cgroup: cannot set %s: the host's kernel does not offer it",
+                         file);
+    return r < 0 ? error_errno(err, r, "cgroup: write %s to %s", w->value, file) : 0;
+}
+
+static int devices_v1(const struct cgroups *c, const char *path, const struct oci_device_rule *rules,
+                      size_t count, struct error *err)
+{
+    char directory[DIRECTORY_MAX], text[64], major[24], minor[24];
+    if (!has_top(c, "devices"))
+        return error_set(err, ERROR_UNSUPPORTED,
+                         "cgroup: cannot restrict devices: the host has no devices controller");
+    int r = directory_of(directory, "devices", path);
+    for (size_t i = 0; i < count && r == 0; i++) {
+        const struct oci_device_rule *d = &rules[i];
+        snprintf(major, sizeof major, d->major < 0 ? "*" : "%" PRId64, d->major);
+        snprintf(minor, sizeof minor, d->minor < 0 ? "*" : "%" PRId64, d->minor);
+        if (d->type == 'a' && d->major < 0 && d->minor < 0)
+            snprintf(text, sizeof text, "a");
+        else
+            snprintf(text, sizeof text, "%c %s:%s %s", d->type, major, minor, d->access);
+        r = cgroup_write(c->base_fd, directory, d->is_allow ? "devices.allow" : "devices.deny", text);
+        if (r < 0)
+            return error_errno(err, r, "cgroup: device rule \"%s\"", text);
+    }
+    return r < 0 ? error_errno(err, r, "cgroup: device rules") : 0;
+}
+
+static int devices_v2(const struct cgroups *c, const struct oci_device_rule *rules, size_t count,
+                      struct error *err)
+{
+    struct cgroup_device_rule *list CLEANUP(cleanup_free) = xcalloc(count, sizeof *list);
+    for (size_t i = 0; i < count; i++) {
+        list[i] = (struct cgroup_device_rule){ rules[i].is_allow, rules[i].type, rules[i].major,
+                                               rules[i].minor, 0 };
+        list[i].access = (strchr(rules[i].access, 'm') ? CGROUP_DEVICE_MKNOD : 0u) |
+                         (strchr(rules[i].access, 'r') ? CGROUP_DEVICE_READ : 0u) |
+                         (strchr(rules[i].access, 'w') ? CGROUP_DEVICE_WRITE : 0u);
+    }
+    int r = cgroup_attach_device_rules(c->fd, list, count);
+    return r < 0 ? error_errno(err, r, "cgroup: device rules") : 0;
+}
+
+static int limit(struct apply *a, const char *path, struct error *err)
+{
+    const struct cgroups *c = &a->cgroups;
+    const struct oci_resources *resources = &a->plan->config->resources;
+    struct plan_writes w CLEANUP(plan_writes_done) =
+        c->is_v2 ? plan_limits_v2(resources) : plan_limits_v1(resources);
+    if (w.refused)
+        return error_set(err, ERROR_UNSUPPORTED, "cgroup: %s", w.refused);
+    for (size_t i = 0; i < w.count; i++)
+        if (write_limit(c, path, &w.items[i], err) < 0)
+            return -1;
+    if (a->plan->device_rule_count == 0)
+        return 0;
+    return c->is_v2 ? devices_v2(c, a->plan->device_rules, a->plan->device_rule_count, err)
+                    : devices_v1(c, path, a->plan->device_rules, a->plan->device_rule_count, err);
+}
+
+int cgroups_make(struct apply *a, struct error *err)
+{
+    struct cgroups *c = &a->cgroups;
+    const char *path = a->plan->spec.cgroup_path;
+    if (!path || !*path)
+        return 0;
+    c->base_fd = cgroup_open_base(&c->is_v2);
+    if (c->base_fd < 0)
+        return error_errno(err, c->base_fd, "open /sys/fs/cgroup");
+    c->was_made = true;
+    if ((c->is_v2 ? make_v2(a, path, err) : make_v1(a, path, err)) < 0)
+        return -1;
+    return limit(a, path, err);
+}
+
+int cgroups_find(struct cgroups *c, const char *path, struct error *err)
+{
+    char directory[DIRECTORY_MAX];
+    if (!path || !*path)
+        return 0;
+    c->base_fd = cgroup_open_base(&c->is_v2);
+    if (c->base_fd < 0)
+        return error_errno(err, c->base_fd, "open /sys/fs/cgroup");
+    if (c->is_v2)
+        c->tops[c->top_count++] = "";
+    for (size_t i = 0; !c->is_v2 && i < sizeof v1_tops / sizeof *v1_tops; i++)
+        if (directory_of(directory, v1_tops[i], path) == 0 && faccessat(c->base_fd, directory, F_OK, 0) == 0)
+            c->tops[c->top_count++] = v1_tops[i];
+    return 0;
+}
+
+int cgroups_enter(const struct cgroups *c, const char *path, pid_t pid, struct error *err)
+{
+    char directory[DIRECTORY_MAX], text[16];
+    snprintf(text, sizeof text, "%d", pid);
+    for (size_t i = 0; i < c->top_count; i++) {
+        int r = directory_of(directory, c->tops[i], path);
+        if (r == 0)
+            r = cgroup_write(c->base_fd, directory, "cgroup.procs", text);
+        if (r < 0)
+            return error_errno(err, r, "cgroup: enter %s", directory);
+    }
+    return 0;
+}
+
+void cgroups_done(struct cgroups *c)
+{
+    c->base_fd = fd_close(c->base_fd);
+    c->fd = fd_close(c->fd);
+}
+
+// --- removal
+
+enum { REMOVE_TIMEOUT_MS = 2000, REMOVE_PAUSE_NS = 200000 };
+
+static int remove_directory(int base_fd, const char *directory, int64_t deadline_ns)
+{
+    for (;;) {
+        int r = cgroup_remove(base_fd, directory);
+        if (r != -EBUSY || time_monotonic_ns() > deadline_ns)
+            return r;
+        (void)cgroup_kill(base_fd, directory);
+        nanosleep(&(struct timespec){ .tv_nsec = REMOVE_PAUSE_NS },
+                  NULL); // the kernel tells nobody when a zombie has left
+    }
+}
+
+static int remove_all(const char *path, struct error *err)
+{
+    bool is_v2 = false;
+    int base_fd CLEANUP(cleanup_close) = cgroup_open_base(&is_v2);
+    char directory[DIRECTORY_MAX];
+    int64_t deadline_ns = time_monotonic_ns() + REMOVE_TIMEOUT_MS * NS_PER_MS;
+    int result = 0;
+    for (size_t i = 0; base_fd >= 0 && i < (is_v2 ? 1 : sizeof v1_tops / sizeof *v1_tops); i++) {
+        int r = directory_of(directory, is_v2 ? "" : v1_tops[i], path);
+        if (r == 0)
+            r = remove_directory(base_fd, directory, deadline_ns);
+        if (r < 0)
+            result = error_errno(err, r, "remove cgroup %s", directory);
+    }
+    return result;
+}
+
+int runtime_destroy(struct runtime_container *container, struct error *err)
+{
+    int result = 0;
+    if (container->pidfd >= 0) {
+        (void)pidfd_kill(container->pidfd, SIGKILL);
+        if (pidfd_wait(container->pidfd, REMOVE_TIMEOUT_MS) <= 0)
+            result = error_set(err, ERROR_INTERNAL, "process %d does not end", container->pid);
+        else
+            (void)waitid((idtype_t)P_PIDFD, (id_t)container->pidfd, &(siginfo_t){ 0 }, WEXITED | WNOHANG);
+    }
+    if (container->cgroup_path && *container->cgroup_path && remove_all(container->cgroup_path, err) < 0)
+        result = -1;
+    container->pidfd = fd_close(container->pidfd);
+    container->report_fd = fd_close(container->report_fd);
+    container->terminal_fd = fd_close(container->terminal_fd);
+    free(container->cgroup_path);
+    container->cgroup_path = NULL;
+    return result;
+}

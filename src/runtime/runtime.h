@@ -1,0 +1,73 @@
+// The container runtime: plan, then apply. `runtime_plan_new` turns an OCI configuration into a list of values without
+// touching the system (it needs no privilege; `runtime_plan_print` shows it, tests compare it); `runtime_create` carries
+// the plan out. Single-threaded callers only (raw clone3).
+// Spec: runtime-spec runtime.md "create", "start"; docs/start.md follows one start system call by system call.
+#pragma once
+
+#include "base/error.h"
+#include "base/str.h"
+#include "oci/runtime_config.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+// The root file system as overlay layers, which the OCI config cannot express. When `lower_count` is 0 the config's
+// root.path is used as it is.
+struct runtime_rootfs {
+    char *layers_dir;   // common parent of all lower layers: cloned once, with the idmap (DESIGN section 5)
+    char **lower;       // strv, relative to layers_dir, the topmost first
+    char *upper_parent; // directory that holds "upper" and "work" (both made by the caller, owned by 0:0)
+    bool is_volatile;   // overlay "volatile": contents may be lost with the machine (--rm)
+    // Paths inside the container of files under upper_parent's container directory that are bound read-write over the
+    // root (hosts, hostname, resolv.conf) are ordinary config mounts; bind sources get the container's idmap as well.
+};
+
+struct runtime_spec {
+    const struct oci_runtime_config *config; // borrowed
+    const struct runtime_rootfs *rootfs;     // borrowed; NULL: config->root_path relative to bundle
+    const char *bundle;                      // directory that relative paths start from
+    const char *cgroup_path;                 // e.g. "/skiff/<id>", below each hierarchy's root
+    int seccomp_fd;                          // BPF bytes (oci_seccomp_compile); FD_NONE: no filter
+    int stdio[3];                            // ends for the container; FD_NONE with a terminal
+    bool has_cgroup_manager_delegated;       // reserved, false
+};
+
+struct runtime_plan; // opaque
+int runtime_plan_new(const struct runtime_spec *spec, struct runtime_plan **ret, struct error *err);
+void runtime_plan_free(struct runtime_plan *plan);
+void runtime_plan_freep(struct runtime_plan **plan);
+// One step a line, stable text.
+void runtime_plan_print(const struct runtime_plan *plan, struct str *out);
+
+struct runtime_container {
+    pid_t pid; // init, in our pid namespace
+    int pidfd;
+    int report_fd;   // internal: barriers and failure reports; closes on execve
+    int terminal_fd; // the pty's master when the process has a terminal, else FD_NONE
+    char *cgroup_path;
+};
+
+// Carry the plan out up to the barrier in front of execve. In two halves, so that the caller can set up networking while
+// the child mounts: begin returns as soon as the child's namespaces exist (network namespace: /proc/<pid>/ns/net),
+// finish waits for the child to be ready at the barrier (everything done but execve). On error everything that was made is
+// undone ("as if never attempted").
+int runtime_create_begin(struct runtime_plan *plan, struct runtime_container *ret, struct error *err);
+int runtime_create_finish(struct runtime_container *container, struct error *err);
+// Let it execve and report what came of it: ERROR_NOT_FOUND (exit 127 in Docker: "exec: \"x\": executable file not found in
+// $PATH"), ERROR_DENIED (126: permission denied), ERROR_INVALID (126: exec format error, bad cwd) or 0.
+int runtime_start(struct runtime_container *container, struct error *err);
+// Kill what is left, remove the cgroups (bounded wait), release descriptors. Never fails loudly: what could not be removed
+// is in *err with a negative result.
+int runtime_destroy(struct runtime_container *container, struct error *err);
+
+// A further process in the container's namespaces and cgroup (exec). stdio as above.
+struct runtime_exec_spec {
+    const struct oci_process *process;
+    pid_t container_pid;
+    const char *cgroup_path;
+    int seccomp_fd;
+    int stdio[3];
+};
+int runtime_exec(const struct runtime_exec_spec *spec, pid_t *ret_pid, int *ret_pidfd, int *ret_terminal_fd,
+                 struct error *err);
