@@ -1,0 +1,140 @@
+#include "base/mem.h"
+#include "base/str.h"
+#include "codec/json.h"
+#include "shimproto/shimproto.h"
+
+static const char *const LOG_DRIVERS[] = { "json-file", "local", "none" };
+_Static_assert(sizeof(LOG_DRIVERS) / sizeof(LOG_DRIVERS[0]) == SHIM_LOG_NONE + 1, "a name for each driver");
+
+void shim_create_done(struct shim_create *create)
+{
+    free(create->id);
+    free(create->socket_path);
+    free(create->state_dir);
+    free(create->cgroup_path);
+    free(create->layers_dir);
+    strv_free(create->lower);
+    free(create->upper_parent);
+    free(create->log.path);
+    free(create->log.attributes);
+    json_decref(create->oci_config);
+    *create = (struct shim_create){ 0 };
+}
+
+void shim_exec_done(struct shim_exec *exec)
+{
+    free(exec->exec_id);
+    json_decref(exec->process);
+    *exec = (struct shim_exec){ 0 };
+}
+
+static json_t *log_emit(const struct shim_log_options *log)
+{
+    json_t *j = json_object();
+    json_set_string(j, "driver", LOG_DRIVERS[log->driver]);
+    json_set_string(j, "path", log->path);
+    json_set_int(j, "maxSize", log->max_size_bytes);
+    json_set_int(j, "maxFiles", log->max_files);
+    json_set_bool(j, "compress", log->wants_compression);
+    json_set_string(j, "attributes", log->attributes);
+    return j;
+}
+
+char *shim_create_emit(const struct shim_create *create)
+{
+    CLEANUP(json_cleanup) json_t *j = json_object();
+    json_set_int(j, "version", SHIM_PROTOCOL_VERSION);
+    json_set_string(j, "id", create->id);
+    json_set_string(j, "socketPath", create->socket_path);
+    json_set_string(j, "stateDir", create->state_dir);
+    json_set_string(j, "cgroupPath", create->cgroup_path);
+    json_set_string(j, "layersDir", create->layers_dir);
+    json_object_set_new(j, "lower", json_from_strv(create->lower));
+    json_set_string(j, "upperParent", create->upper_parent);
+    json_set_bool(j, "volatile", create->is_volatile);
+    json_set_bool(j, "stdin", create->has_stdin);
+    json_set_bool(j, "stdinOnce", create->is_stdin_once);
+    json_object_set_new(j, "log", log_emit(&create->log));
+    json_object_set(j, "config", create->oci_config);
+    return json_text(j);
+}
+
+char *shim_exec_emit(const struct shim_exec *exec)
+{
+    CLEANUP(json_cleanup) json_t *j = json_object();
+    json_set_string(j, "execId", exec->exec_id);
+    json_set_bool(j, "stdin", exec->has_stdin);
+    json_object_set(j, "process", exec->process);
+    return json_text(j);
+}
+
+static int log_parse(const json_t *j, struct shim_log_options *log, struct error *err)
+{
+    const char *driver = json_get_string(j, "driver", "none");
+    log->driver = SHIM_LOG_NONE + 1;
+    for (int i = 0; i <= SHIM_LOG_NONE; i++)
+        if (streq(driver, LOG_DRIVERS[i]))
+            log->driver = (enum shim_log_driver)i;
+    if (log->driver > SHIM_LOG_NONE)
+        return error_set(err, ERROR_INVALID, "shim document: unknown log driver %s", driver);
+    log->path = xstrdup(json_get_string(j, "path", NULL));
+    log->max_size_bytes = json_get_int(j, "maxSize", -1);
+    int64_t files = json_get_int(j, "maxFiles", 1);
+    log->max_files = files < 1 ? 1 : files > 1000 ? 1000 : (int)files;
+    log->wants_compression = json_get_bool(j, "compress", false);
+    log->attributes = xstrdup(json_get_string(j, "attributes", NULL));
+    if (log->driver != SHIM_LOG_NONE && str_is_empty(log->path))
+        return error_set(err, ERROR_INVALID, "shim document: the log has no path");
+    return 0;
+}
+
+static int create_from_json(const json_t *j, struct shim_create *create, struct error *err)
+{
+    create->id = xstrdup(json_get_string(j, "id", NULL));
+    create->socket_path = xstrdup(json_get_string(j, "socketPath", NULL));
+    create->state_dir = xstrdup(json_get_string(j, "stateDir", NULL));
+    create->cgroup_path = xstrdup(json_get_string(j, "cgroupPath", NULL));
+    create->layers_dir = xstrdup(json_get_string(j, "layersDir", NULL));
+    create->lower = json_get_strv(j, "lower");
+    create->upper_parent = xstrdup(json_get_string(j, "upperParent", NULL));
+    create->is_volatile = json_get_bool(j, "volatile", false);
+    create->has_stdin = json_get_bool(j, "stdin", false);
+    create->is_stdin_once = json_get_bool(j, "stdinOnce", false);
+    create->oci_config = json_incref(json_get_object(j, "config"));
+    if (str_is_empty(create->id) || str_is_empty(create->socket_path) || str_is_empty(create->state_dir))
+        return error_set(err, ERROR_INVALID, "shim document: id, socketPath and stateDir are needed");
+    if (!create->oci_config)
+        return error_set(err, ERROR_INVALID, "shim document: no config");
+    return log_parse(json_get_object(j, "log"), &create->log, err);
+}
+
+int shim_create_parse(const char *text, size_t size, struct shim_create *ret, struct error *err)
+{
+    CLEANUP(json_cleanup) json_t *j = NULL;
+    if (json_parse(text, size, &j, err) < 0)
+        return -1;
+    if (!json_is_object(j))
+        return error_set(err, ERROR_INVALID, "shim document: not an object");
+    struct shim_create create = { 0 };
+    if (create_from_json(j, &create, err) < 0) {
+        shim_create_done(&create);
+        return -1;
+    }
+    *ret = create;
+    return 0;
+}
+
+int shim_exec_parse(const char *text, size_t size, struct shim_exec *ret, struct error *err)
+{
+    CLEANUP(json_cleanup) json_t *j = NULL;
+    if (json_parse(text, size, &j, err) < 0)
+        return -1;
+    const char *id = json_get_string(j, "execId", NULL);
+    json_t *process = json_get_object(j, "process");
+    if (str_is_empty(id) || strlen(id) >= SHIM_EXEC_ID_MAX || !process)
+        return error_set(err, ERROR_INVALID, "shim document: execId and process are needed");
+    *ret = (struct shim_exec){ .exec_id = xstrdup(id),
+                               .has_stdin = json_get_bool(j, "stdin", false),
+                               .process = json_incref(process) };
+    return 0;
+}
