@@ -1,0 +1,286 @@
+// Theory of operation. shim_log_write takes what one read(2) of a pipe brought, turns every finished line
+// into a record and writes all records with one write(2). A line without an end waits in lines[stream]; when
+// it reaches LOG_PIECE_MAX a piece goes out (never cutting a UTF-8 sequence), later pieces carry the time of
+// the first. A record is whole or not there: a short write (disk full) is taken back with ftruncate and the
+// batch is lost, the container is not. Rotation happens before the batch that would pass the limit; one
+// compressor child at most works behind it.
+#include "shim/log.h"
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/id.h"
+#include "base/mem.h"
+#include "codec/json.h"
+#include "shim/compress.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { LOG_MODE = 0640, BATCH_KEEP_MAX = 64 * 1024 };
+
+static const char *const STREAM_NAMES[] = { "stdout", "stderr" };
+_Static_assert(sizeof(STREAM_NAMES) / sizeof(STREAM_NAMES[0]) == LOG_STREAM_COUNT, "a name for each stream");
+
+int shim_log_reopen(struct shim_log *log)
+{
+    log->fd = fd_close(log->fd);
+    log->size = 0;
+    if (log->options.driver == SHIM_LOG_NONE)
+        return 0;
+    log->fd = open(log->options.path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, LOG_MODE);
+    if (log->fd < 0)
+        return -errno;
+    struct stat st;
+    if (fstat(log->fd, &st) == 0)
+        log->size = st.st_size;
+    return 0;
+}
+
+int shim_log_open(struct shim_log *log, struct shim_log_options *options)
+{
+    *log = (struct shim_log){ .options = *options, .fd = FD_NONE };
+    options->path = options->attributes = NULL;
+    for (int i = 0; i < LOG_STREAM_COUNT; i++)
+        str_init(&log->lines[i].text, 0);
+    str_init(&log->batch, 0);
+    return shim_log_reopen(log);
+}
+
+void shim_log_close(struct shim_log *log)
+{
+    log->fd = fd_close(log->fd);
+    for (int i = 0; i < LOG_STREAM_COUNT; i++)
+        str_done(&log->lines[i].text);
+    str_done(&log->batch);
+    free(log->options.path);
+    free(log->options.attributes);
+    log->options.path = log->options.attributes = NULL;
+}
+
+bool shim_log_reaped(struct shim_log *log, pid_t pid)
+{
+    if (log->compressor != pid)
+        return false;
+    log->compressor = 0;
+    return true;
+}
+
+// path.1 -> path.2, ... up to max_files - 1; what falls off the end is gone.
+static void shift_files(const struct shim_log *log)
+{
+    const char *suffixes[] = { "", ".gz" };
+    for (int i = log->options.max_files - 2; i >= 1; i--) {
+        for (int s = 0; s < 2; s++) {
+            char *from CLEANUP(cleanup_free) = xasprintf("%s.%d%s", log->options.path, i, suffixes[s]);
+            char *to CLEANUP(cleanup_free) = xasprintf("%s.%d%s", log->options.path, i + 1, suffixes[s]);
+            char *other CLEANUP(cleanup_free) = xasprintf("%s.%d%s", log->options.path, i + 1, suffixes[!s]);
+            if (rename(from, to) == 0)
+                (void)unlink(other);
+        }
+    }
+}
+
+static void rotate(struct shim_log *log)
+{
+    if (log->options.max_files <= 1) {
+        if (log->fd >= 0 && ftruncate(log->fd, 0) == 0)
+            log->size = 0;
+        return;
+    }
+    if (log->compressor > 0) {
+        (void)waitpid(log->compressor, NULL, 0);
+        log->compressor = 0;
+    }
+    shift_files(log);
+    char *first CLEANUP(cleanup_free) = xasprintf("%s.1", log->options.path);
+    char *zipped CLEANUP(cleanup_free) = xasprintf("%s.1.gz", log->options.path);
+    (void)unlink(zipped);
+    (void)rename(log->options.path, first);
+    (void)shim_log_reopen(log);
+    if (log->options.wants_compression)
+        log->compressor = compress_in_background(first, zipped);
+}
+
+static void batch_out(struct shim_log *log)
+{
+    struct str *batch = &log->batch;
+    if (batch->len == 0)
+        return;
+    int64_t max = log->options.max_size_bytes;
+    if (max > 0 && log->size > 0 && log->size + (int64_t)batch->len > max)
+        rotate(log);
+    if (log->fd >= 0) {
+        if (fd_write_all(log->fd, batch->ptr, batch->len) == 0)
+            log->size += (int64_t)batch->len;
+        else
+            (void)!ftruncate(log->fd, log->size);
+    }
+    if (batch->cap > BATCH_KEEP_MAX)
+        str_done(batch);
+    else
+        str_clear(batch);
+}
+
+static void json_record(struct shim_log *log, enum log_stream stream, const char *text, size_t n,
+                        int64_t time_ns)
+{
+    char time[TIME_TEXT_MAX];
+    time_format_rfc3339(time_ns, time);
+    struct str *out = &log->batch;
+    str_append(out, "{\"log\":");
+    json_append_quoted(out, text, n);
+    str_append(out, ",\"stream\":\"");
+    str_append(out, STREAM_NAMES[stream]);
+    str_append_char(out, '"');
+    if (log->options.attributes) {
+        str_append(out, ",\"attrs\":");
+        str_append(out, log->options.attributes);
+    }
+    str_append(out, ",\"time\":\"");
+    str_append(out, time);
+    str_append(out, "\"}\n");
+}
+
+// --- protobuf, as far as LogEntry needs it
+static void put_varint(struct str *out, uint64_t v)
+{
+    for (; v >= 0x80; v >>= 7)
+        str_append_char(out, (char)(v | 0x80));
+    str_append_char(out, (char)v);
+}
+
+static size_t varint_size(uint64_t v)
+{
+    size_t n = 1;
+    for (; v >= 0x80; v >>= 7)
+        n++;
+    return n;
+}
+
+static void put_bytes(struct str *out, unsigned field, const char *bytes, size_t n)
+{
+    put_varint(out, field << 3 | 2);
+    put_varint(out, n);
+    str_append_n(out, bytes, n);
+}
+
+// LogEntry { string source = 1; int64 time_nano = 2; bytes line = 3; bool partial = 4;
+//            PartialLogEntryMetadata { bool last = 1; string id = 2; int32 ordinal = 3; }
+//            partial_log_metadata = 5; }
+static void local_record(struct shim_log *log, enum log_stream stream, const char *text, size_t n,
+                         bool is_last)
+{
+    struct log_line *line = &log->lines[stream];
+    bool is_partial = !is_last || line->ordinal > 0;
+    size_t source_size = strlen(STREAM_NAMES[stream]);
+    size_t id_size = strlen(line->partial_id);
+    size_t meta_size = (is_last ? 2u : 0u) + 2 + id_size + 1 + varint_size(line->ordinal + 1);
+    size_t size = 2 + source_size + 1 + varint_size((uint64_t)line->time_ns) + 1 + varint_size(n) + n +
+                  (is_partial ? 2 + 2 + meta_size : 0);
+    struct str *out = &log->batch;
+    uint32_t frame = htobe32((uint32_t)size);
+    str_append_n(out, &frame, sizeof frame);
+    put_bytes(out, 1, STREAM_NAMES[stream], source_size);
+    put_varint(out, 2 << 3);
+    put_varint(out, (uint64_t)line->time_ns);
+    put_bytes(out, 3, text, n);
+    if (is_partial) {
+        put_varint(out, 4 << 3);
+        put_varint(out, 1);
+        put_varint(out, 5 << 3 | 2);
+        put_varint(out, meta_size);
+        if (is_last) {
+            put_varint(out, 1 << 3);
+            put_varint(out, 1);
+        }
+        put_bytes(out, 2, line->partial_id, id_size);
+        put_varint(out, 3 << 3);
+        put_varint(out, line->ordinal + 1);
+    }
+    str_append_n(out, &frame, sizeof frame);
+}
+
+// One record: a whole line or its last piece (text ends with the newline then), or a piece of one.
+static void record(struct shim_log *log, enum log_stream stream, const char *text, size_t n)
+{
+    struct log_line *line = &log->lines[stream];
+    bool is_last = n > 0 && text[n - 1] == '\n';
+    if (!is_last && line->ordinal == 0)
+        id_random_hex(line->partial_id, 16);
+    if (log->options.driver == SHIM_LOG_JSON_FILE)
+        json_record(log, stream, text, n, line->time_ns);
+    else
+        local_record(log, stream, text, is_last ? n - 1 : n, is_last);
+    line->ordinal = is_last ? 0 : line->ordinal + 1;
+}
+
+// How many of n bytes to take so that no UTF-8 sequence is cut (bytes that are not UTF-8 are cut anywhere).
+static size_t cut_before_sequence(const char *text, size_t n)
+{
+    for (size_t back = 1; back <= 3 && back < n; back++) {
+        unsigned char c = (unsigned char)text[n - back];
+        if ((c & 0xC0) == 0x80)
+            continue;
+        size_t length = c >= 0xF0 ? 4 : c >= 0xE0 ? 3 : c >= 0xC0 ? 2 : 1;
+        return length > back ? n - back : n;
+    }
+    return n;
+}
+
+// Take one record's worth from the front; how many bytes were used up.
+static size_t take_piece(struct shim_log *log, enum log_stream stream, const char *bytes, size_t n,
+                         int64_t now_ns)
+{
+    struct log_line *line = &log->lines[stream];
+    if (line->text.len == 0 && line->ordinal == 0)
+        line->time_ns = now_ns;
+    const char *newline = memchr(bytes, '\n', n);
+    size_t length = newline ? (size_t)(newline - bytes) + 1 : n;
+    size_t room = LOG_PIECE_MAX - line->text.len;
+    if (length > room + (newline ? 1 : 0)) {
+        str_append_n(&line->text, bytes, room);
+        size_t cut = cut_before_sequence(line->text.ptr, line->text.len);
+        record(log, stream, line->text.ptr, cut);
+        str_consume(&line->text, cut);
+        return room;
+    }
+    if (newline && line->text.len == 0) {
+        record(log, stream, bytes, length);
+    } else {
+        str_append_n(&line->text, bytes, length);
+        if (newline) {
+            record(log, stream, line->text.ptr, line->text.len);
+            str_done(&line->text);
+        }
+    }
+    return length;
+}
+
+void shim_log_write(struct shim_log *log, enum log_stream stream, const char *bytes, size_t n, int64_t now_ns)
+{
+    if (log->options.driver == SHIM_LOG_NONE)
+        return;
+    while (n > 0) {
+        size_t used = take_piece(log, stream, bytes, n, now_ns);
+        bytes += used;
+        n -= used;
+    }
+    batch_out(log);
+}
+
+void shim_log_flush(struct shim_log *log)
+{
+    for (int i = 0; i < LOG_STREAM_COUNT; i++) {
+        struct log_line *line = &log->lines[i];
+        if (line->text.len > 0)
+            record(log, (enum log_stream)i, line->text.ptr, line->text.len);
+        str_done(&line->text);
+    }
+    batch_out(log);
+}

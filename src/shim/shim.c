@@ -1,0 +1,249 @@
+// Theory of operation. One process, one thread, one container. Set-up is a straight line: read CREATE, make
+// the streams, plan, clone, say NAMESPACES; while the child mounts, do what nobody waits for (pid file, log,
+// loop); then the loop. GO lets init execve. From there on nothing here depends on skiffd: connections come
+// and go, the log is written, and the end is recorded on disk. What was needed for the start only (documents,
+// plan) is given back before the container's first line. Failure before STARTED: everything is undone, ERROR
+// is sent, the process ends with 1. skiffd gone before GO: the same.
+#include "shim/shim.h"
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "codec/json.h"
+#include "shim/shim_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { DOCUMENT_MAX = 16 << 20, RELEASED_LINGER_MS = 10000 };
+
+static void ignore_signal(int signal)
+{
+    (void)signal;
+}
+
+// Handlers that do nothing rather than SIG_IGN: execve resets handlers, but would hand SIG_IGN on to the
+// container.
+static void detach_from_parent(void)
+{
+    static const int SIGNALS[] = { SIGPIPE, SIGHUP, SIGINT, SIGTERM, SIGQUIT };
+    struct sigaction action = { .sa_handler = ignore_signal, .sa_flags = SA_RESTART };
+    for (size_t i = 0; i < sizeof SIGNALS / sizeof SIGNALS[0]; i++)
+        (void)sigaction(SIGNALS[i], &action, NULL);
+    (void)setsid();
+    (void)!chdir("/");
+    (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
+    (void)fcntl(SHIM_CONTROL_FD, F_SETFD, FD_CLOEXEC);
+    // jansson would open /dev/urandom for its hash seed; the kernel has put sixteen random bytes on our stack
+    // already.
+    size_t seed;
+    memcpy(&seed, (const void *)getauxval(AT_RANDOM), sizeof seed);
+    json_object_seed(seed ? seed : 1);
+}
+
+static int send_error(int fd, const struct error *err)
+{
+    struct shim_message message = { .type = SHIM_ERROR, .error_kind = err->kind, .error_errno = err->errnum };
+    memcpy(message.error_message, err->message, sizeof message.error_message);
+    (void)shimproto_send(fd, &message, NULL, 0);
+    return 1;
+}
+
+static int receive_create(struct shim_create *create, int *ret_seccomp_fd, struct error *err)
+{
+    struct shim_message message;
+    int fds[SHIM_FDS_MAX];
+    size_t count = 0;
+    int r = shimproto_receive(SHIM_CONTROL_FD, &message, fds, &count);
+    if (r < 1)
+        return r == 0 ? error_set(err, ERROR_CANCELLED, "no request")
+                      : error_errno(err, r, "receive the request");
+    struct stat st;
+    void *text = MAP_FAILED;
+    if (message.type != SHIM_CREATE || count < 1 || count > 2)
+        r = error_set(err, ERROR_INVALID, "shim: expected CREATE with a document");
+    else if (fstat(fds[0], &st) < 0 || st.st_size <= 0 || st.st_size > DOCUMENT_MAX ||
+             (text = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fds[0], 0)) == MAP_FAILED)
+        r = error_set(err, ERROR_INVALID, "shim: bad document");
+    else
+        r = shim_create_parse(text, (size_t)st.st_size, create, err);
+    if (text != MAP_FAILED)
+        (void)munmap(text, (size_t)st.st_size);
+    *ret_seccomp_fd = r >= 0 && count == 2 ? TAKE_FD(fds[1]) : FD_NONE;
+    for (size_t i = 0; i < count; i++)
+        fd_close(fds[i]);
+    return r;
+}
+
+static void init_process(struct shim *shim, const struct shim_create *create,
+                         const struct oci_runtime_config *config)
+{
+    struct process *init = &shim->init;
+    init->shim = shim;
+    init->has_terminal = config->process.has_terminal;
+    init->has_stdin = create->has_stdin;
+    init->closes_stdin = create->is_stdin_once;
+    init->in = init->out = init->err = WATCH_NONE;
+    init->pidfd = FD_NONE;
+    str_init(&init->pending_in, 0);
+}
+
+static void write_pid(const struct shim *shim)
+{
+    char *path CLEANUP(cleanup_free) = xasprintf("%s/pid", shim->state_dir);
+    char text[32];
+    int n = snprintf(text, sizeof text, "%d\n", (int)shim->container.pid);
+    int fd CLEANUP(cleanup_close) = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd >= 0)
+        (void)fd_write_all(fd, text, (size_t)n);
+}
+
+// From the child's birth to its barrier; skiffd plugs the network meanwhile.
+static int create_container(struct shim *shim, struct shim_create *create, struct runtime_plan *plan,
+                            struct error *err)
+{
+    int r = shimproto_listen(shim->socket_path);
+    if (r < 0)
+        return error_errno(err, r, "listen at %s", shim->socket_path);
+    shim->listener = watch_for(r, connection_accept, shim);
+    if (runtime_create_begin(plan, &shim->container, err) < 0)
+        return -1;
+    shim->init.pid = shim->container.pid;
+    struct shim_message message = { .type = SHIM_NAMESPACES, .pid = shim->container.pid };
+    (void)shimproto_send(SHIM_CONTROL_FD, &message, NULL, 0);
+    write_pid(shim);
+    (void)shim_log_open(&shim->log, &create->log);
+    if ((r = loop_open(&shim->loop)) < 0 || (r = fcntl(SHIM_CONTROL_FD, F_SETFL, O_NONBLOCK)) < 0) {
+        (void)runtime_destroy(&shim->container, &(struct error){ 0 });
+        return error_errno(err, r, "set up the loop");
+    }
+    return runtime_create_finish(&shim->container, err);
+}
+
+static int plan_and_create(struct shim *shim, struct shim_create *create, int seccomp_fd, struct error *err)
+{
+    struct oci_runtime_config config;
+    if (oci_runtime_config_parse(create->oci_config, &config, err) < 0)
+        return -1;
+    json_decref(create->oci_config);
+    create->oci_config = NULL;
+    init_process(shim, create, &config);
+    struct runtime_rootfs rootfs = { .layers_dir = create->layers_dir,
+                                     .lower = create->lower,
+                                     .upper_parent = create->upper_parent,
+                                     .is_volatile = create->is_volatile };
+    struct process_stdio stdio;
+    struct runtime_plan *plan = NULL;
+    int r = process_open_stdio(&shim->init, &stdio);
+    if (r < 0)
+        r = error_errno(err, r, "make pipes");
+    struct runtime_spec spec = { .config = &config,
+                                 .rootfs = create->lower && create->lower[0] ? &rootfs : NULL,
+                                 .bundle = shim->state_dir,
+                                 .cgroup_path = create->cgroup_path,
+                                 .seccomp_fd = seccomp_fd,
+                                 .stdio = { stdio.child[0], stdio.child[1], stdio.child[2] } };
+    if (r == 0)
+        r = runtime_plan_new(&spec, &plan, err);
+    if (r == 0)
+        r = create_container(shim, create, plan, err);
+    runtime_plan_free(plan);
+    process_close_child_ends(&stdio);
+    oci_runtime_config_done(&config);
+    return r;
+}
+
+_Noreturn void shim_give_up(struct shim *shim)
+{
+    struct error err;
+    (void)runtime_destroy(&shim->container, &err);
+    (void)unlink(shim->socket_path);
+    _exit(1);
+}
+
+void shim_start(struct shim *shim, struct connection *control)
+{
+    struct error err = { 0 };
+    if (runtime_start(&shim->container, &err) < 0) {
+        struct error ignored;
+        (void)runtime_destroy(&shim->container, &ignored);
+        (void)unlink(shim->socket_path);
+        connection_send_error(control, &err);
+        _exit(1);
+    }
+    shim->started_ns = time_now_ns();
+    shim->init.is_started = true;
+    struct shim_message message = { .type = SHIM_STARTED,
+                                    .pid = shim->container.pid,
+                                    .started_ns = shim->started_ns };
+    (void)shimproto_send(SHIM_CONTROL_FD, &message, NULL, 0);
+    children_reap(shim);
+}
+
+// Until the end is told and every client has its output. Somebody who pages through it may take all day; only
+// after RELEASE is that no longer waited for. A compressor still at work finishes without us.
+static void run(struct shim *shim)
+{
+    int64_t deadline = 0;
+    while (!shim->is_exited || shim->client_count > 0) {
+        int timeout_ms = exits_timeout_ms(shim);
+        if (shim->is_exited && shim->is_released) {
+            int64_t now = time_monotonic_ns();
+            deadline = deadline ? deadline : now + RELEASED_LINGER_MS * NS_PER_MS;
+            if (now >= deadline)
+                return;
+            timeout_ms = (int)((deadline - now) / NS_PER_MS) + 1;
+        }
+        loop_run_once(&shim->loop, timeout_ms);
+        exits_settle(shim);
+    }
+}
+
+static void show_title(char *title, const char *text)
+{
+    size_t room = title ? strlen(title) : 0, n = strlen(text) < room ? strlen(text) : room;
+    if (room == 0)
+        return;
+    memcpy(title, text, n);
+    memset(title + n, 0, room - n);
+}
+
+int shim_main(char *title)
+{
+    static struct shim shim = { .listener = { .fd = FD_NONE }, .children = { .fd = FD_NONE } };
+    struct shim_create create = { 0 };
+    struct error err = { 0 };
+    int seccomp_fd = FD_NONE;
+    detach_from_parent();
+    if (receive_create(&create, &seccomp_fd, &err) < 0)
+        return send_error(SHIM_CONTROL_FD, &err);
+    shim.id = TAKE_PTR(create.id);
+    shim.socket_path = TAKE_PTR(create.socket_path);
+    show_title(title, shim.socket_path);
+    shim.state_dir = TAKE_PTR(create.state_dir);
+    int r = plan_and_create(&shim, &create, seccomp_fd, &err);
+    fd_close(seccomp_fd);
+    shim_create_done(&create);
+    if (r < 0) {
+        (void)unlink(shim.socket_path);
+        return send_error(SHIM_CONTROL_FD, &err);
+    }
+    if (children_watch(&shim) < 0)
+        shim_give_up(&shim);
+    (void)connection_add(&shim, SHIM_CONTROL_FD, true);
+    loop_ask(&shim.loop, &shim.listener, EPOLLIN);
+    process_listen(&shim.init, shim.container.terminal_fd);
+    shim.container.terminal_fd = FD_NONE;
+    run(&shim);
+    return 0;
+}
