@@ -1,0 +1,21 @@
+// The store on disk, below --data-root. Order of truth: data written and synced, directory renamed into place, then recorded
+// in the database; what is not recorded is garbage that store_open removes.
+//
+//   meta.db                    SQLite, WAL: every record (store/meta.h)
+//   blobs/sha256/<hex>         manifests and image configurations (store/content.h)
+//   layers/<diff id hex>/fs    unpacked layer, plain owners; overlay lower directory
+//   layers/<diff id hex>/split what is needed to rebuild its tar bit for bit (store/layer.h)
+//   containers/<id>/           upper, work, log, hosts, ... of one container (container/)
+//   tmp/                       staging; emptied at start
+#pragma once
+
+#include "base/error.h"
+
+struct store;
+
+// Open or create; takes an exclusive lock on the root (ERROR_CONFLICT "data root ... is in use by pid N"), removes leavings.
+// Directories are 0700 (0711 where a mapped user must pass).
+int store_open(const char *root, struct store **ret, struct error *err);
+void store_close(struct store *store);
+const char *store_root(const struct store *store); // absolute
+int store_root_fd(const struct store *store);      // O_PATH directory, borrowed
