@@ -1,0 +1,226 @@
+// Theory of operation. Up to WORKERS threads take the missing layers in order. A layer is one pass: socket ->
+// digest of the compressed bytes -> decompression and unpacking into staging -> digest of the tar; only when
+// both digests are right does layer_unpack rename it into place and record it, so a failed pull has nothing
+// to undo but finished layers, which the end of the acquire bracket collects. The pulling thread itself only
+// waits, and says something now and then, so that a client that went away is noticed even when the registry
+// is silent.
+#include "image/pull_internal.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "store/layer.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+enum { WORKERS = 3, WORKER_STACK = 1 << 20, HEARTBEAT_S = 2, ENTRIES_MAX = 10 * 1000 * 1000 };
+#define REPORT_EVERY_NS (100 * NS_PER_MS)
+
+// --- the stream
+struct layer_stream {
+    struct pull *pull;
+    struct pull_layer *layer;
+    struct reader from;
+};
+
+static void report_layer(struct pull *pull, const struct pull_layer *layer, const char *status)
+{
+    pull_report(pull, layer->short_id, status, 0, 0);
+}
+
+static void note_bytes(struct layer_stream *stream, uint64_t n)
+{
+    struct pull_layer *layer = stream->layer;
+    uint64_t position = atomic_fetch_add(&layer->downloaded, n) + n, total = layer->descriptor->size_bytes;
+    int64_t now = time_monotonic_ns();
+    if (now - layer->reported_ns < REPORT_EVERY_NS && position < total)
+        return;
+    layer->reported_ns = now;
+    pull_report(stream->pull, layer->short_id, "Downloading", position, total);
+}
+
+static void note_end(struct layer_stream *stream)
+{
+    struct pull_layer *layer = stream->layer;
+    if (!atomic_exchange(&layer->is_downloading, false))
+        return;
+    report_layer(stream->pull, layer, "Verifying Checksum");
+    report_layer(stream->pull, layer, "Download complete");
+    pull_report(stream->pull, layer->short_id, "Extracting", layer->descriptor->size_bytes,
+                layer->descriptor->size_bytes);
+}
+
+static ssize_t stream_read(void *context, void *bytes, size_t n)
+{
+    struct layer_stream *stream = context;
+    ssize_t got = stream->from.read(stream->from.context, bytes, n);
+    if (got > 0)
+        note_bytes(stream, (uint64_t)got);
+    else if (got == 0)
+        note_end(stream);
+    return got;
+}
+
+static int unpack(struct pull *pull, struct pull_layer *layer, struct registry_blob *blob, struct error *err)
+{
+    struct layer_stream stream = { .pull = pull, .layer = layer, .from = registry_blob_reader(blob) };
+    struct reader reader = { .read = stream_read, .context = &stream };
+    struct layer_limits limits = { .max_bytes = pull->images->options.max_layer_bytes,
+                                   .max_entries = ENTRIES_MAX };
+    struct layer_info info;
+    if (layer_unpack(pull->images->store, reader, layer->diff_id, &limits, &info, err) == 0)
+        return 0;
+    // What the unpacker met was perhaps only the end of a stream that broke; the stream knows why.
+    if (registry_blob_error(blob))
+        *err = *registry_blob_error(blob);
+    else if (!str_has_prefix(err->message, "failed to register layer"))
+        error_wrap(err, "failed to register layer");
+    return -1;
+}
+
+static int pull_layer(struct pull *pull, struct pull_layer *layer, struct error *err)
+{
+    struct registry_blob *blob = NULL;
+    layer->reported_ns = time_monotonic_ns();
+    atomic_store(&layer->is_downloading, true);
+    if (registry_blob_open(pull->repository, layer->descriptor, &blob, err) < 0)
+        return -1;
+    int r = unpack(pull, layer, blob, err);
+    registry_blob_close(blob);
+    atomic_store(&layer->is_downloading, false);
+    if (r == 0)
+        report_layer(pull, layer, "Pull complete");
+    return r;
+}
+
+// --- the workers
+static struct pull_layer *take_layer(struct pull *pull)
+{
+    struct pull_layer *layer = NULL;
+    pthread_mutex_lock(&pull->lock);
+    while (!layer && !pull->has_failed && pull->next_layer < pull->manifest.count) {
+        layer = &pull->layers[pull->next_layer++];
+        if (layer->is_here)
+            layer = NULL;
+    }
+    pthread_mutex_unlock(&pull->lock);
+    return layer;
+}
+
+static void note_failure(struct pull *pull, const struct error *err)
+{
+    pthread_mutex_lock(&pull->lock);
+    if (!pull->has_failed) {
+        pull->has_failed = true;
+        pull->error = *err;
+    }
+    pthread_mutex_unlock(&pull->lock);
+    atomic_store(&pull->is_stopped, true);
+}
+
+static void *work(void *context)
+{
+    struct pull *pull = context;
+    struct pull_layer *layer;
+    struct error err;
+    while ((layer = take_layer(pull)))
+        if (pull_layer(pull, layer, &err) < 0)
+            note_failure(pull, &err);
+    pthread_mutex_lock(&pull->lock);
+    pull->workers--;
+    pthread_cond_signal(&pull->changed);
+    pthread_mutex_unlock(&pull->lock);
+    return NULL;
+}
+
+static void heartbeat(struct pull *pull)
+{
+    for (size_t i = 0; i < pull->manifest.count; i++) {
+        const struct pull_layer *layer = &pull->layers[i];
+        if (atomic_load(&layer->is_downloading)) {
+            pull_report(pull, layer->short_id, "Downloading", atomic_load(&layer->downloaded),
+                        layer->descriptor->size_bytes);
+            return;
+        }
+    }
+}
+
+static void wait_for_workers(struct pull *pull)
+{
+    pthread_mutex_lock(&pull->lock);
+    while (pull->workers > 0) {
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_sec += HEARTBEAT_S;
+        if (pthread_cond_timedwait(&pull->changed, &pull->lock, &until) != ETIMEDOUT)
+            continue;
+        pthread_mutex_unlock(&pull->lock);
+        heartbeat(pull);
+        pthread_mutex_lock(&pull->lock);
+    }
+    pthread_mutex_unlock(&pull->lock);
+}
+
+static int run_workers(struct pull *pull, size_t missing, struct error *err)
+{
+    pthread_t threads[WORKERS];
+    pthread_attr_t attributes;
+    size_t wanted = missing < WORKERS ? missing : WORKERS, n = 0;
+    int r = 0;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, WORKER_STACK);
+    for (; n < wanted && r == 0; n += r == 0) {
+        pthread_mutex_lock(&pull->lock);
+        r = pthread_create(&threads[n], &attributes, work, pull);
+        pull->workers += r == 0;
+        pthread_mutex_unlock(&pull->lock);
+    }
+    pthread_attr_destroy(&attributes);
+    if (n == 0)
+        return error_errno(err, r, "cannot start a thread for the layers");
+    wait_for_workers(pull);
+    for (size_t i = 0; i < n; i++)
+        pthread_join(threads[i], NULL);
+    if (pull->has_failed)
+        *err = pull->error;
+    return pull->has_failed ? -1 : 0;
+}
+
+// --- the plan
+static bool came_before(const struct pull *pull, size_t index)
+{
+    for (size_t i = 0; i < index; i++)
+        if (streq(pull->layers[i].diff_id, pull->layers[index].diff_id))
+            return true;
+    return false;
+}
+
+static size_t plan(struct pull *pull)
+{
+    size_t missing = 0;
+    pull->layers = xcalloc(pull->manifest.count + 1, sizeof *pull->layers);
+    for (size_t i = 0; i < pull->manifest.count; i++) {
+        struct pull_layer *layer = &pull->layers[i];
+        layer->descriptor = &pull->manifest.descriptors[i];
+        layer->diff_id = pull->diff_ids[i];
+        memcpy(layer->short_id, layer->descriptor->digest + 7, 12);
+        layer->is_here = came_before(pull, i) || layer_has(pull->images->store, layer->diff_id);
+        missing += !layer->is_here;
+    }
+    return missing;
+}
+
+int pull_layers(struct pull *pull, bool is_known_image, struct error *err)
+{
+    size_t missing = plan(pull), started = 0;
+    if (missing == 0 && is_known_image)
+        return 0;
+    for (size_t i = 0; i < pull->manifest.count; i++) {
+        const struct pull_layer *layer = &pull->layers[i];
+        report_layer(pull, layer, layer->is_here ? "Already exists" : "Pulling fs layer");
+        if (!layer->is_here && ++started > WORKERS)
+            report_layer(pull, layer, "Waiting");
+    }
+    return missing > 0 ? run_workers(pull, missing, err) : 0;
+}
