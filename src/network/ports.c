@@ -1,0 +1,192 @@
+// Theory of operation: a claim is made in the table first, so that no two containers race for it, and then
+// tried against the host: a socket is bound to the very address and closed again. Nothing is held open: the
+// traffic never reaches a socket (nftables sends it on), and a thousand published ports must not cost a
+// thousand descriptors. What that gives up: a process that starts to listen on a published port later is not
+// refused, it just hears nothing from outside.
+#include "network/ports.h"
+
+#include "base/fd.h"
+#include "base/file.h"
+#include "base/mem.h"
+#include "network/ipam.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+
+static const struct {
+    const char *name;
+    uint8_t number;
+    int socket_type;
+} protocols[] = {
+    [NETWORK_TCP] = { "tcp", IPPROTO_TCP, SOCK_STREAM },
+    [NETWORK_UDP] = { "udp", IPPROTO_UDP, SOCK_DGRAM },
+    [NETWORK_SCTP] = { "sctp", IPPROTO_SCTP, SOCK_STREAM },
+};
+_Static_assert(sizeof protocols / sizeof *protocols == PROTOCOL_COUNT, "one row per protocol");
+
+const char *network_protocol_name(enum network_protocol protocol)
+{
+    return protocols[protocol].name;
+}
+
+uint8_t network_protocol_number(enum network_protocol protocol)
+{
+    return protocols[protocol].number;
+}
+
+// --- table
+static void read_random_range(uint16_t *ret_first, uint16_t *ret_last)
+{
+    struct str text CLEANUP(str_done) = STR_INIT;
+    unsigned first, last;
+    *ret_first = 32768;
+    *ret_last = 60999;
+    if (file_read_at(AT_FDCWD, "/proc/sys/net/ipv4/ip_local_port_range", 64, &text) < 0)
+        return;
+    if (sscanf(text.ptr, "%u %u", &first, &last) != 2 || first == 0 || last > 65535 || first > last)
+        return;
+    *ret_first = (uint16_t)first;
+    *ret_last = (uint16_t)last;
+}
+
+void ports_init(struct port_table *t)
+{
+    uint16_t seed = 0;
+    *t = (struct port_table){ 0 };
+    pthread_mutex_init(&t->lock, NULL);
+    read_random_range(&t->first_random, &t->last_random);
+    (void)!getrandom(&seed, sizeof seed, 0); // any beginning will do
+    t->next_random = (uint16_t)(t->first_random + seed % (t->last_random - t->first_random + 1));
+}
+
+void ports_done(struct port_table *t)
+{
+    for (size_t i = 0; i < PORT_BUCKETS; i++)
+        for (struct port_claim *c = t->buckets[i], *next; c != NULL; c = next) {
+            next = c->next;
+            free(c);
+        }
+    pthread_mutex_destroy(&t->lock);
+}
+
+static struct port_claim **bucket_of(struct port_table *t, uint16_t port)
+{
+    return &t->buckets[port % PORT_BUCKETS];
+}
+
+// A claim on every address meets each claim on the port.
+static bool try_claim(struct port_table *t, enum network_protocol protocol, uint32_t host_ip, uint16_t port)
+{
+    pthread_mutex_lock(&t->lock);
+    struct port_claim **bucket = bucket_of(t, port), *c = *bucket;
+    while (c != NULL && !(c->port == port && c->protocol == protocol &&
+                          (c->host_ip == host_ip || c->host_ip == 0 || host_ip == 0)))
+        c = c->next;
+    bool is_free = c == NULL;
+    if (is_free) {
+        c = NEW(struct port_claim);
+        *c = (struct port_claim){ .next = *bucket, .host_ip = host_ip, .port = port, .protocol = protocol };
+        *bucket = c;
+        t->count++;
+    }
+    pthread_mutex_unlock(&t->lock);
+    return is_free;
+}
+
+void ports_give_back(struct port_table *t, enum network_protocol protocol, uint32_t host_ip, uint16_t port)
+{
+    pthread_mutex_lock(&t->lock);
+    struct port_claim **at = bucket_of(t, port);
+    while (*at != NULL && !((*at)->port == port && (*at)->protocol == protocol && (*at)->host_ip == host_ip))
+        at = &(*at)->next;
+    struct port_claim *c = *at;
+    if (c != NULL) {
+        *at = c->next;
+        t->count--;
+    }
+    pthread_mutex_unlock(&t->lock);
+    free(c);
+}
+
+// --- the host's own listeners
+
+// 0, or the -errno
+// that bind(2) gives there.
+static int try_bind(enum network_protocol protocol, uint32_t host_ip, uint16_t port)
+{
+    int fd CLEANUP(cleanup_close) =
+        socket(AF_INET, protocols[protocol].socket_type | SOCK_CLOEXEC, protocols[protocol].number);
+    if (fd < 0) // no SCTP in this kernel: then nobody listens with it
+        return errno == EPROTONOSUPPORT || errno == ESOCKTNOSUPPORT ? 0 : -errno;
+    int on = 1; // as every server does: connections of a former one that still close are no obstacle
+    if (protocol != NETWORK_UDP)
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    struct sockaddr_in address = { .sin_family = AF_INET,
+                                   .sin_port = htons(port),
+                                   .sin_addr.s_addr = htonl(host_ip) };
+    return bind(fd, (const struct sockaddr *)&address, sizeof address) < 0 ? -errno : 0;
+}
+
+static uint16_t next_random(struct port_table *t)
+{
+    pthread_mutex_lock(&t->lock);
+    uint16_t port = t->next_random;
+    t->next_random = port >= t->last_random ? t->first_random : (uint16_t)(port + 1);
+    pthread_mutex_unlock(&t->lock);
+    return port;
+}
+
+// Go's words for the errors people meet here.
+static const char *bind_error_text(int errnum)
+{
+    switch (errnum) {
+    case EADDRINUSE:
+        return "address already in use";
+    case EADDRNOTAVAIL:
+        return "cannot assign requested address";
+    case EACCES:
+        return "permission denied";
+    default:
+        return strerror(errnum);
+    }
+}
+
+int ports_claim(struct port_table *t, const struct network_port *want, uint32_t host_ip,
+                const char *container_ip, bool is_recovered, uint16_t *ret_port, struct error *err)
+{
+    bool is_random = want->host_port == 0;
+    uint16_t first = is_random ? t->first_random : want->host_port;
+    uint16_t last = is_random ? t->last_random : want->last_host_port > first ? want->last_host_port : first;
+    char ip[IP_TEXT_MAX];
+    ip_format(host_ip, ip);
+    uint16_t port = first;
+    int bind_rc = 0;
+    for (unsigned tries = 0; tries <= (unsigned)last - first; tries++) {
+        port = is_random ? next_random(t) : (uint16_t)(first + tries);
+        if (!try_claim(t, want->protocol, host_ip, port)) {
+            bind_rc = 0;
+            continue;
+        }
+        bind_rc = is_recovered ? 0 : try_bind(want->protocol, host_ip, port);
+        if (bind_rc == 0) {
+            *ret_port = port;
+            return 0;
+        }
+        ports_give_back(t, want->protocol, host_ip, port);
+        if (bind_rc != -EADDRINUSE)
+            break; // another port would fare no better
+    }
+    if (bind_rc < 0)
+        return error_set(err, ERROR_INTERNAL, "failed to bind host port for %s:%u:%s:%u/%s: %s", ip, port,
+                         container_ip, want->container_port, protocols[want->protocol].name,
+                         bind_error_text(-bind_rc));
+    if (is_random)
+        return error_set(err, ERROR_INTERNAL, "all ports are allocated");
+    return error_set(err, ERROR_INTERNAL, "Bind for %s:%u failed: port is already allocated", ip, port);
+}

@@ -1,0 +1,44 @@
+// Which host ports are ours: claims by protocol, address and port, and the question whether a process of the
+// host listens there. Thread-safe.
+#pragma once
+
+#include "base/error.h"
+#include "network/network.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { PORT_BUCKETS = 1024, PROTOCOL_COUNT = 3 };
+
+struct port_claim {
+    struct port_claim *next;
+    uint32_t host_ip; // host byte order; 0: every address
+    uint16_t port;
+    enum network_protocol protocol;
+};
+
+struct port_table {
+    pthread_mutex_t lock; // guards all below
+    struct port_claim *buckets[PORT_BUCKETS];
+    uint16_t next_random; // where the search for a free port begins
+    uint16_t first_random, last_random;
+    size_t count;
+};
+
+// The range of ports to choose from is the kernel's (ip_local_port_range), 32768-60999 when that cannot be
+// read.
+void ports_init(struct port_table *table);
+void ports_done(struct port_table *table);
+
+// Claim the host port that `want` asks for (one, one of a range, any), in host_ip. *ret_port is what was
+// given. is_recovered: the port is our own from before a restart; whether a process listens there is not
+// asked. Errors, to be wrapped by the caller: "Bind for 0.0.0.0:80 failed: port is already allocated" (ours),
+// "failed to bind host port for 0.0.0.0:80:172.17.0.2:80/tcp: address already in use" (a process's).
+int ports_claim(struct port_table *table, const struct network_port *want, uint32_t host_ip,
+                const char *container_ip, bool is_recovered, uint16_t *ret_port, struct error *err);
+void ports_give_back(struct port_table *table, enum network_protocol protocol, uint32_t host_ip,
+                     uint16_t port);
+
+const char *network_protocol_name(enum network_protocol protocol); // "tcp", "udp", "sctp"
+uint8_t network_protocol_number(enum network_protocol protocol);   // IPPROTO_*
