@@ -1,0 +1,187 @@
+// Attaching a client's socket: the shim takes it over; before the start it waits here.
+#include "container/container_internal.h"
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "container/shim_client.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+
+static bool parse_key(const char *text, uint8_t *ret)
+{
+    static const char after_z[] = "[\\]^_";
+    if (!text[1] && (unsigned char)text[0] >= 0x20) {
+        *ret = (uint8_t)text[0];
+        return true;
+    }
+    if (!str_has_prefix(text, "ctrl-") || !text[5] || text[6])
+        return false;
+    char c = text[5];
+    const char *special = strchr(after_z, c);
+    if (c == '@')
+        *ret = 0;
+    else if (c >= 'a' && c <= 'z')
+        *ret = (uint8_t)(c - 'a' + 1);
+    else if (special)
+        *ret = (uint8_t)(27 + (special - after_z));
+    else
+        return false;
+    return true;
+}
+
+int detach_keys_parse(const char *text, uint8_t keys[static SHIM_DETACH_KEYS_MAX], unsigned *ret_count,
+                      struct error *err)
+{
+    *ret_count = 0;
+    if (str_is_empty(text))
+        return 0;
+    CLEANUP(strv_freep) char **words = strv_split(text, ",", true);
+    for (size_t i = 0; words[i]; i++)
+        if (*ret_count == SHIM_DETACH_KEYS_MAX || !words[i][0] || !parse_key(words[i], &keys[(*ret_count)++]))
+            return error_set(err, ERROR_INVALID, "Invalid detach keys (%s) provided", text);
+    return 0;
+}
+
+static unsigned attach_flags(const struct container_attach *attach, bool has_tty)
+{
+    return (attach->wants_stdin ? SHIM_ATTACH_STDIN : 0u) | (attach->wants_stdout ? SHIM_ATTACH_STDOUT : 0u) |
+           (attach->wants_stderr ? SHIM_ATTACH_STDERR : 0u) | (has_tty ? 0u : SHIM_ATTACH_MULTIPLEX);
+}
+
+void attach_fill(struct shim_message *m, const struct container_attach *attach, bool has_tty)
+{
+    m->type = SHIM_ATTACH;
+    m->flags = attach_flags(attach, has_tty);
+    m->leading_size =
+        (uint32_t)(attach->leading_size < SHIM_LEADING_MAX ? attach->leading_size : SHIM_LEADING_MAX);
+    if (m->leading_size)
+        memcpy(m->leading, attach->leading, m->leading_size);
+}
+
+// --- before the start
+static void pending_done(struct pending_attach *p)
+{
+    fd_close(p->socket);
+    free(p->leading);
+}
+
+void attach_drop_pending(struct container *c)
+{
+    pthread_mutex_lock(&c->lock);
+    struct pending_attach *pending = TAKE_PTR(c->pending);
+    size_t count = c->pending_count;
+    c->pending_count = 0;
+    pthread_mutex_unlock(&c->lock);
+    for (size_t i = 0; i < count; i++)
+        pending_done(&pending[i]);
+    free(pending);
+}
+
+void attach_pending(struct container *c)
+{
+    pthread_mutex_lock(&c->lock);
+    struct pending_attach *pending = TAKE_PTR(c->pending);
+    size_t count = c->pending_count;
+    c->pending_count = 0;
+    pthread_mutex_unlock(&c->lock);
+    for (size_t i = 0; i < count; i++) {
+        struct error err;
+        struct shim_message m = { .type = SHIM_ATTACH,
+                                  .flags = pending[i].flags,
+                                  .detach_key_count = pending[i].detach_key_count,
+                                  .leading_size = (uint32_t)pending[i].leading_size };
+        memcpy(m.detach_keys, pending[i].detach_keys, sizeof m.detach_keys);
+        if (pending[i].leading_size)
+            memcpy(m.leading, pending[i].leading, pending[i].leading_size);
+        if (shim_call(c->socket_path, &m, &pending[i].socket, 1, NULL, &err) < 0)
+            log_warn("container %s: attach: %s", c->id, err.message);
+        pending_done(&pending[i]);
+    }
+    free(pending);
+}
+
+// Clients that went away while they waited make room.
+static void prune_pending(struct container *c)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < c->pending_count; i++) {
+        struct pollfd p = { .fd = c->pending[i].socket, .events = 0 };
+        if (poll(&p, 1, 0) > 0 && p.revents & (POLLHUP | POLLERR))
+            pending_done(&c->pending[i]);
+        else
+            c->pending[kept++] = c->pending[i];
+    }
+    c->pending_count = kept;
+}
+
+// c->lock is held. Takes the socket on success.
+static int keep_for_start(struct container *c, int socket, const struct shim_message *m, struct error *err)
+{
+    if (c->pending_count >= PENDING_ATTACH_MAX)
+        prune_pending(c);
+    if (c->pending_count >= PENDING_ATTACH_MAX)
+        return error_set(err, ERROR_EXHAUSTED, "more than %d clients wait for container %s to start",
+                         PENDING_ATTACH_MAX, c->id);
+    c->pending = xreallocarray(c->pending, c->pending_count + 1, sizeof *c->pending);
+    struct pending_attach *p = &c->pending[c->pending_count++];
+    *p = (struct pending_attach){ .socket = socket,
+                                  .flags = m->flags,
+                                  .detach_key_count = m->detach_key_count,
+                                  .leading_size = m->leading_size,
+                                  .leading = m->leading_size ? xmemdup(m->leading, m->leading_size) : NULL };
+    memcpy(p->detach_keys, m->detach_keys, sizeof p->detach_keys);
+    return 0;
+}
+
+// --- attach
+static int replay_logs(struct container *c, int socket, const struct container_attach *attach,
+                       struct error *err)
+{
+    const struct container_log_query query = { .wants_stdout = attach->wants_stdout,
+                                               .wants_stderr = attach->wants_stderr,
+                                               .tail = -1 };
+    return container_logs(c->service, c->id, &query, FD_NONE, writer_to_fd(&socket), err);
+}
+
+int container_attach(struct container_service *s, const char *name, int socket,
+                     const struct container_attach *attach, struct error *err)
+{
+    CLEANUP(container_unrefp) struct container *c = NULL;
+    if (container_find(s, name, &c, err) < 0)
+        return -1;
+    struct shim_message m = { 0 };
+    struct container_attach allowed = *attach;
+    allowed.wants_stdin = attach->wants_stdin && c->config.has_stdin;
+    attach_fill(&m, &allowed, c->config.has_tty);
+    if (detach_keys_parse(attach->detach_keys, m.detach_keys, &m.detach_key_count, err) < 0)
+        return -1;
+    if (attach->wants_logs && replay_logs(c, socket, attach, err) < 0)
+        return -1;
+    if (!attach->wants_stream)
+        return 0;
+    CLEANUP(cleanup_close) int own = fcntl(socket, F_DUPFD_CLOEXEC, 3);
+    if (own < 0)
+        return error_errno(err, errno, "attach to container %s", name);
+    // A start that is under way takes the waiting clients under c->lock: either it sees this one, or this one
+    // sees it running.
+    pthread_mutex_lock(&c->lock);
+    enum container_status status = c->state.status;
+    int r = 0;
+    if (status == CONTAINER_PAUSED)
+        r = error_set(err, ERROR_CONFLICT, "container %s is paused, unpause the container before attach",
+                      name);
+    else if (c->is_gone)
+        r = error_set(err, ERROR_NOT_FOUND, "No such container: %s", name);
+    else if (status != CONTAINER_RUNNING && (r = keep_for_start(c, own, &m, err)) == 0)
+        own = FD_NONE;
+    pthread_mutex_unlock(&c->lock);
+    if (r < 0)
+        return r;
+    container_event(c, "attach", NULL, NULL);
+    return status == CONTAINER_RUNNING ? shim_call(c->socket_path, &m, &own, 1, NULL, err) : 0;
+}

@@ -1,0 +1,201 @@
+// What the files of this folder share: the container object and the service's tables.
+//
+// Locks, taken in this order, each named with what it guards:
+//   container->operation  one start, pause, rename or removal at a time; held across I/O
+//   service->lock         the maps (containers, names, execs) and the list order; never held across I/O
+//   container->lock       the container's state; never held across I/O
+// Stop, kill and wait take no operation lock: they must work while another stop is under way.
+#pragma once
+
+#include "base/id.h"
+#include "base/map.h"
+#include "container/config.h"
+#include "container/container.h"
+#include "container/seccomp.h"
+#include "container/shim_client.h"
+#include "container/spec.h"
+#include "container/userns.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum { PENDING_ATTACH_MAX = 64, CGROUP_PATH_MAX = 512 };
+
+// A client that attached before the start: handed to the shim as soon as there is one.
+struct pending_attach {
+    int socket; // owned
+    unsigned flags;
+    uint8_t detach_keys[SHIM_DETACH_KEYS_MAX];
+    unsigned detach_key_count;
+    void *leading;
+    size_t leading_size;
+};
+
+struct container_state { // guarded by container->lock
+    enum container_status status;
+    pid_t pid, shim_pid;
+    int exit_code;
+    bool was_oom_killed, is_stop_requested;
+    char *error;
+    int64_t started_ns, finished_ns;
+    unsigned restart_count;
+    unsigned run; // counts starts, so that a waiter can tell "next exit"
+};
+
+// References: the service's map (one), the monitor while it watches the control socket, each pending janitor
+// job, and every function between container_find and container_unref.
+struct container {
+    atomic_uint references;
+    struct container_service *service;
+    char id[ID_LEN + 1];
+    char *directory, *state_directory, *socket_path;
+    char *cgroup_path;
+    int64_t created_ns;
+    char *image_name;
+    char image_id[DIGEST_LEN + 1];
+    char **diff_ids;                                                      // the image's layers, bottom first
+    json_t *config_document, *host_config_document, *networking_document; // immutable once made
+    struct container_config config;                                       // immutable once made
+    uint32_t userns_first_id;                                             // own range, 0: none
+
+    pthread_mutex_t operation;
+    pthread_mutex_t lock;   // everything below
+    pthread_cond_t changed; // broadcast at each change of state; CLOCK_MONOTONIC
+    char *name;
+    struct container_state state;
+    struct network_endpoint endpoint;
+    bool has_endpoint;
+    int control_fd;          // of the running shim; the monitor's
+    atomic_bool is_handling; // the monitor is at work on a message
+    bool is_gone;            // out of the tables: removed
+    json_t *prepared;        // OCI document made at create for the first start
+    json_t *process;         // the process document of the running container, base of its execs
+    oci_capset seccomp_caps; // what the running filter was made for
+    struct pending_attach *pending;
+    size_t pending_count;
+    struct container_waiter *waiters;
+    char **exec_ids; // of all execs, running or not
+};
+
+struct container_service {
+    struct store *store;
+    struct image_service *images;
+    struct network_service *networks;
+    struct container_options options; // strings owned
+    struct seccomp_cache *seccomp;
+    json_t *seccomp_profile; // the engine's own, NULL: built in
+    bool is_seccomp_unconfined;
+    struct userns_allocator userns;
+    char *containers_directory;
+
+    pthread_mutex_t lock; // the three maps
+    struct map by_id;     // id -> container (one reference)
+    struct map by_name;   // name -> container (borrowed; by_id holds it)
+    struct map execs;     // exec id -> struct exec
+
+    int epoll_fd, wake_fd;
+    pthread_t monitor_thread, janitor_thread;
+    bool is_closing;              // guarded by janitor_lock
+    pthread_mutex_t janitor_lock; // jobs, watches
+    pthread_cond_t janitor_wake;
+    struct janitor_job *jobs, **jobs_tail;
+    struct monitor_watch *watches; // guarded by janitor_lock
+
+    pthread_mutex_t spare_lock; // spare
+    struct shim_spare spare;    // the next start's shim
+};
+
+// --- service.c
+
+// A
+// reference, to be given back with container_unref. ERROR_NOT_FOUND "No such container: x".
+int container_find(struct container_service *s, const char *name, struct container **ret, struct error *err);
+struct container *container_ref(struct container *c);
+void container_unref(struct container *c);
+void container_unrefp(struct container **c);
+struct container *container_new(struct container_service *s, const char *id);
+// All, a reference each, NULL-terminated; newest first.
+struct container **container_all(struct container_service *s);
+void container_all_free(struct container **all);
+struct container_info *container_snapshot(struct container *c);
+// Take the container out of the tables: from now on its name is free and it cannot be found.
+void container_forget(struct container *c);
+// Put it in. ERROR_CONFLICT in Docker's words when the name is taken.
+int container_enter(struct container *c, const char *name, struct error *err);
+// Emit an event with the container's usual attributes (image, name, labels) and one more pair, if extra_key
+// is given.
+void container_event(struct container *c, const char *action, const char *extra_key, const char *extra_value);
+// The record: everything that does not change with a run / what a run changed.
+int container_save(struct container *c, struct error *err);
+int container_save_state(struct container *c, struct error *err);
+char *container_state_key(const char *id);
+// The name inside where the client gave none (create.c).
+void container_choose_hostname(struct container *c);
+bool container_is_running(struct container *c); // running or paused
+
+// --- start.c
+// The OCI document for the next start. Owned.
+int container_build_spec(struct container *c, json_t **ret, struct error *err);
+// operation is held. is_restart: no pending attachments are closed on failure.
+int container_start_locked(struct container *c, struct error *err);
+// Give address and ports back, once: whoever comes second finds nothing to release. The caller holds the operation lock.
+void container_release_network(struct container *c);
+// The filter of the container's processes, FD_NONE for none; borrowed.
+int container_seccomp_program(struct container *c, int *ret_fd, struct error *err);
+// <state dir>/run.json: what a later engine must know about this run. 0 or -errno.
+int container_write_run_file(struct container *c);
+
+// --- monitor.c
+int monitor_start(struct container_service *s, struct error *err);
+void monitor_stop(struct container_service *s);
+// Watch c->control_fd (set before). Takes a reference of its own.
+int monitor_watch(struct container *c, struct error *err);
+// The run is over: state, waiters, events, then teardown in the background.
+void container_exited(struct container *c, int exit_code, int64_t finished_ns, bool was_oom_killed);
+// The shim of a run was killed and left no exit record: end the container's processes, remove its cgroups and
+// write the record in the shim's stead (*ret).
+void container_shim_was_killed(struct container *c, int64_t started_ns, struct shim_exit_record *ret);
+// Run `work` on the janitor thread with a reference to c.
+void janitor_add(struct container *c, void (*work)(struct container *c));
+
+// --- wait.c
+// c->lock is held.
+void waiters_notify(struct container *c, enum container_wait what, int exit_code);
+// Wait until the run that is under way ends or until timeout_ms (< 0: for ever). True when it has ended.
+// The descriptor that becomes readable when the waiter is satisfied (borrowed) / give it up without asking.
+int container_waiter_fd(const struct container_waiter *waiter);
+void container_waiter_free(struct container_waiter *waiter);
+bool container_wait_stopped(struct container *c, int64_t timeout_ms);
+
+// --- remove.c
+// operation is held, the container is not running.
+void container_destroy_locked(struct container *c);
+
+// --- attach.c
+// operation is held: hand the clients that came early to the shim / close them.
+void attach_pending(struct container *c);
+void attach_drop_pending(struct container *c);
+// "ctrl-p,ctrl-q" -> bytes. ERROR_INVALID.
+int detach_keys_parse(const char *text, uint8_t keys[static SHIM_DETACH_KEYS_MAX], unsigned *ret_count,
+                      struct error *err);
+void attach_fill(struct shim_message *m, const struct container_attach *attach, bool has_tty);
+
+// --- exec.c
+void exec_exited(struct container *c, const char *exec_id, int exit_code);
+// The container has gone: forget its execs (all), or mark those that ran as ended (false).
+void execs_end(struct container *c, bool is_forgotten);
+
+// --- recover.c
+int recover(struct container_service *s, struct error *err);
+
+// --- cgroup.c
+// Processes of the container's cgroup. Owned array. -errno.
+int cgroup_pids(const char *cgroup_path, pid_t pid, pid_t **ret, size_t *ret_count);
+// Freeze or thaw, and wait until it is so (bounded). 0 or -errno.
+int cgroup_freeze(const char *cgroup_path, pid_t pid, bool is_frozen);
+// Kill whatever is in the cgroup and remove it from every hierarchy, for when no shim does. Missing is
+// success. Waits up to two seconds. 0 or -errno.
+int cgroup_sweep(const char *cgroup_path);
+// A process will enter a cgroup in a few milliseconds: have the kernel ready for it. Returns at once.
+void cgroup_expect_entry(void);
+bool cgroup_is_frozen(const char *cgroup_path, pid_t pid);

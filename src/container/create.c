@@ -1,0 +1,247 @@
+// Theory of operation. Everything that can be done before the start is done here, because a client waits less
+// impatiently for create: the request is checked, the image looked up, the directories and files made, the
+// user resolved, the seccomp filter compiled, the OCI document built. The order is crash-safe: a directory
+// without a record is garbage that recovery removes; the record is written last, and only then does the
+// container exist.
+#include "container/container_internal.h"
+
+#include "base/fd.h"
+#include "base/file.h"
+#include "base/id.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "codec/json.h"
+#include "container/hostfiles.h"
+#include "container/names.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { GENERATED_NAMES_MAX = 20 };
+
+// --- what must fit together
+static int check_network(struct container *c, struct error *err)
+{
+    const json_t *endpoints = json_get_object(c->networking_document, "EndpointsConfig");
+    const char *name = c->config.network_name, *key;
+    json_t *v;
+    if (json_object_size(endpoints) > 1)
+        return error_set(err, ERROR_UNSUPPORTED,
+                         "NetworkingConfig.EndpointsConfig with more than one network is not supported yet");
+    json_object_foreach((json_t *)(uintptr_t)endpoints, key, v)
+    {
+        if (c->config.network.kind == NS_MODE_PRIVATE && !streq(key, name) && !streq(key, "default"))
+            return error_set(err, ERROR_INVALID, "network %s does not match NetworkMode %s", key, name);
+        const json_t *ipam = json_get_object(v, "IPAMConfig");
+        if (!str_is_empty(json_get_string(ipam, "IPv4Address", "")) ||
+            !str_is_empty(json_get_string(ipam, "IPv6Address", "")))
+            return error_set(err, ERROR_INVALID,
+                             "user specified IP address is supported on user defined networks only");
+        if (json_array_size(json_get_array(v, "Aliases")) || json_array_size(json_get_array(v, "Links")))
+            return error_set(err, ERROR_INVALID,
+                             "network-scoped aliases are only supported for user-defined networks");
+        if (!str_is_empty(json_get_string(v, "MacAddress", "")))
+            free_and_strdup(&c->config.mac_address, json_get_string(v, "MacAddress", ""));
+    }
+    if (c->config.network.kind != NS_MODE_PRIVATE || streq(name, "bridge"))
+        return 0;
+    json_t *network = NULL;
+    if (network_inspect(c->service->networks, name, &network, err) < 0)
+        return -1;
+    json_decref(network);
+    return 0;
+}
+
+// The container named in "container:x" must exist; the mode then holds its full id, so that a rename does no
+// harm.
+static int resolve_mode(struct container *c, struct namespace_mode *mode, struct error *err)
+{
+    CLEANUP(container_unrefp) struct container *other = NULL;
+    if (mode->kind != NS_MODE_CONTAINER)
+        return 0;
+    if (container_find(c->service, mode->container, &other, err) < 0) // not 404, which would mean the image
+        return error_set(err, ERROR_INVALID, "joining namespace of container: No such container: %s",
+                         mode->container);
+    if (other == c)
+        return error_set(err, ERROR_INVALID, "cannot join own namespace");
+    free_and_strdup(&mode->container, other->id);
+    return 0;
+}
+
+static int resolve_modes(struct container *c, struct error *err)
+{
+    if (c->config.ipc.kind == NS_MODE_CONTAINER)
+        return error_set(err, ERROR_UNSUPPORTED, "HostConfig.IpcMode \"container:%s\" is not supported yet",
+                         c->config.ipc.container);
+    if (c->config.network.kind == NS_MODE_CONTAINER && c->config.pid.kind == NS_MODE_CONTAINER &&
+        !streq(c->config.network.container, c->config.pid.container))
+        return error_set(err, ERROR_UNSUPPORTED,
+                         "joining the namespaces of two different containers is not supported yet");
+    return resolve_mode(c, &c->config.network, err) < 0 ? -1 : resolve_mode(c, &c->config.pid, err);
+}
+
+// The host's user namespace is used where Docker's --userns-remap would refuse or step back as well.
+static int choose_userns(struct container *c, struct error *err)
+{
+    const struct container_config *k = &c->config;
+    bool wants_host = k->is_privileged || k->userns.kind == NS_MODE_HOST || k->network.kind == NS_MODE_HOST ||
+                      k->pid.kind == NS_MODE_HOST || k->ipc.kind == NS_MODE_HOST ||
+                      streq(c->service->options.userns_mode, "host");
+    bool joins = k->network.kind == NS_MODE_CONTAINER || k->pid.kind == NS_MODE_CONTAINER;
+    if (wants_host || joins) // a joined container brings its own range, looked up at start
+        return 0;
+    c->userns_first_id = userns_allocate(&c->service->userns);
+    return c->userns_first_id ? 0 : error_set(err, ERROR_EXHAUSTED, "no free range of user ids is left");
+}
+
+// --- files
+static int write_file(int dir, const char *name, const struct str *text, struct error *err)
+{
+    CLEANUP(cleanup_close)
+    int fd = openat(dir, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+    int r = fd < 0 ? -errno : fd_write_all(fd, text->ptr, text->len);
+    return r < 0 ? error_errno(err, r, "write %s of the container", name) : 0;
+}
+
+static int write_host_files(struct container *c, int dir, const char *hostname, struct error *err)
+{
+    CLEANUP(str_done) struct str text = STR_INIT;
+    CLEANUP(str_done) struct str host = STR_INIT;
+    bool has_host_network = c->config.network.kind == NS_MODE_HOST;
+    str_appendf(&text, "%s\n", hostname);
+    if (write_file(dir, "hostname", &text, err) < 0)
+        return -1;
+    str_clear(&text);
+    if (has_host_network)
+        file_read_at(AT_FDCWD, "/etc/resolv.conf", 1 << 20, &host);
+    else
+        hostfile_read_resolv_conf(&host);
+    hostfile_resolv_conf(&c->config, host.ptr, has_host_network, &text);
+    if (write_file(dir, "resolv.conf", &text, err) < 0)
+        return -1;
+    str_clear(&text);
+    hostfile_hosts(&c->config, hostname, NULL, NULL, &text);
+    return write_file(dir, "hosts", &text, err);
+}
+
+static int make_directories(struct container *c, const char *hostname, struct error *err)
+{
+    if (mkdir(c->directory, 0711) < 0)
+        return error_errno(err, errno, "make container directory");
+    CLEANUP(cleanup_close) int dir = open(c->directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (dir < 0 || mkdirat(dir, "upper", 0755) < 0 || mkdirat(dir, "work", 0711) < 0)
+        return error_errno(err, errno, "make container directories");
+    if (mkdir(c->state_directory, 0711) < 0 && errno != EEXIST)
+        return error_errno(err, errno, "make container state directory");
+    return write_host_files(c, dir, hostname, err);
+}
+
+static void undo(struct container *c)
+{
+    CLEANUP(cleanup_close)
+    int containers = open(c->service->containers_directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    CLEANUP(cleanup_close) int states = open(c->service->options.exec_root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (containers >= 0)
+        dir_remove_all_at(containers, c->id);
+    if (states >= 0)
+        dir_remove_all_at(states, c->id);
+    userns_release(&c->service->userns, c->userns_first_id);
+}
+
+// --- create
+static int enter_with_name(struct container *c, const char *name, struct error *err)
+{
+    if (!str_is_empty(name)) {
+        const char *plain = name[0] == '/' ? name + 1 : name;
+        return name_check(plain, err) < 0 ? -1 : container_enter(c, plain, err);
+    }
+    for (unsigned attempt = 0; attempt < GENERATED_NAMES_MAX; attempt++) {
+        CLEANUP(cleanup_free) char *generated = name_generate(attempt);
+        if (container_enter(c, generated, err) == 0)
+            return 0;
+    }
+    return container_enter(c, c->id, err);
+}
+
+void container_choose_hostname(struct container *c)
+{
+    char host[256] = "localhost";
+    if (*c->config.hostname)
+        return;
+    gethostname(host, sizeof host - 1);
+    bool is_hosts = c->config.uts.kind == NS_MODE_HOST || c->config.network.kind == NS_MODE_HOST;
+    free(c->config.hostname);
+    c->config.hostname = is_hosts ? xstrdup(host) : xstrndup(c->id, ID_SHORT_LEN);
+}
+
+static int take_documents(struct container *c, const json_t *config, const json_t *host_config,
+                          const json_t *networking, const struct image *image, char ***warnings,
+                          struct error *err)
+{
+    if (config_merge_image(config, image->config, &c->config_document, err) < 0)
+        return -1;
+    c->host_config_document = host_config_complete(host_config);
+    c->networking_document = json_is_object(networking) ? json_deep_copy(networking) : NULL;
+    if (container_config_parse(c->config_document, c->host_config_document, &c->config, warnings, err) < 0)
+        return -1;
+    if (check_network(c, err) < 0 || resolve_modes(c, err) < 0)
+        return -1;
+    container_choose_hostname(c);
+    // What inspect shows; where the name is another's, the document must stay as it came, or it would contradict itself.
+    if (c->config.uts.kind != NS_MODE_HOST && c->config.network.kind != NS_MODE_CONTAINER)
+        json_set_string(c->config_document, "Hostname", c->config.hostname);
+    return choose_userns(c, err);
+}
+
+static int prepare(struct container *c, const char *name, struct error *err)
+{
+    const char *parent =
+        c->config.cgroup_parent ? c->config.cgroup_parent : c->service->options.cgroup_parent;
+    c->cgroup_path = xasprintf("%s/%s", parent, c->id);
+    c->config.log.path = xasprintf("%s/%s-json.log", c->directory, c->id);
+    if (make_directories(c, c->config.hostname, err) < 0)
+        return -1;
+    bool joins = c->config.network.kind == NS_MODE_CONTAINER || c->config.pid.kind == NS_MODE_CONTAINER;
+    if (!joins && container_build_spec(c, &c->prepared, err) < 0)
+        return -1;
+    if (enter_with_name(c, name, err) < 0)
+        return -1;
+    if (container_save(c, err) == 0)
+        return 0;
+    container_forget(c);
+    return -1;
+}
+
+int container_create(struct container_service *s, const char *name, const json_t *config,
+                     const json_t *host_config, const json_t *networking_config, char ret_id[static 65],
+                     char ***ret_warnings, struct error *err)
+{
+    CLEANUP(image_freep) struct image *image = NULL;
+    CLEANUP(strv_freep) char **warnings = NULL;
+    char id[ID_LEN + 1];
+    cgroup_expect_entry(); // a start follows, as a rule
+    const char *image_name = json_get_string(config, "Image", "");
+    if (!*image_name)
+        return error_set(err, ERROR_INVALID, "Config.Image must not be empty");
+    if (!str_is_empty(name) && name_check(name[0] == '/' ? name + 1 : name, err) < 0)
+        return -1;
+    if (image_get(s->images, image_name, &image, err) < 0)
+        return -1;
+    id_new(id);
+    CLEANUP(container_unrefp) struct container *c = container_new(s, id);
+    c->image_name = xstrdup(image_name);
+    memcpy(c->image_id, image->id, sizeof c->image_id);
+    c->diff_ids = strv_copy(image->diff_ids);
+    if (take_documents(c, config, host_config, networking_config, image, &warnings, err) < 0 ||
+        prepare(c, name, err) < 0) {
+        undo(c);
+        return -1;
+    }
+    memcpy(ret_id, id, sizeof id);
+    if (ret_warnings)
+        *ret_warnings = TAKE_PTR(warnings);
+    container_event(c, "create", NULL, NULL);
+    return 0;
+}

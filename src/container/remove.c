@@ -1,0 +1,157 @@
+// Taking containers away: one, or all that are stopped.
+#include "container/container_internal.h"
+
+#include "base/fd.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "store/meta.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { KILL_TIMEOUT_MS = 10000 };
+
+static void remove_directories(struct container *c)
+{
+    CLEANUP(cleanup_close)
+    int containers = open(c->service->containers_directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    CLEANUP(cleanup_close) int states = open(c->service->options.exec_root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int r = containers < 0 ? containers : dir_remove_all_at(containers, c->id);
+    if (r == 0)
+        r = states < 0 ? states : dir_remove_all_at(states, c->id);
+    if (r < 0)
+        log_warn("container %s: remove its directories: %s", c->id, strerror(-r));
+}
+
+// The record goes first: what is not recorded is garbage that the next start of the engine removes.
+void container_destroy_locked(struct container *c)
+{
+    struct error err;
+    CLEANUP(cleanup_free) char *state_key = container_state_key(c->id);
+    pthread_mutex_lock(&c->lock);
+    bool was_dead = c->state.status == CONTAINER_DEAD; // perhaps nobody looked whether it ran
+    c->state.status = CONTAINER_REMOVING;
+    pthread_mutex_unlock(&c->lock);
+    if (was_dead)
+        cgroup_sweep(c->cgroup_path);
+    if (meta_delete(c->service->store, META_CONTAINERS, c->id, &err) < 0 ||
+        meta_delete(c->service->store, META_CONTAINERS, state_key, &err) < 0)
+        log_warn("container %s: %s", c->id, err.message);
+    attach_drop_pending(c);
+    execs_end(c, true);
+    container_forget(c);
+    remove_directories(c);
+    userns_release(&c->service->userns, c->userns_first_id);
+    pthread_mutex_lock(&c->lock);
+    waiters_notify(c, CONTAINER_WAIT_REMOVED, c->state.exit_code);
+    pthread_cond_broadcast(&c->changed);
+    pthread_mutex_unlock(&c->lock);
+    container_event(c, "destroy", NULL, NULL);
+}
+
+static int kill_and_wait(struct container *c, struct error *err)
+{
+    if (!container_is_running(c))
+        return 0;
+    struct error ignored;
+    if (container_kill(c->service, c->id, SIGKILL, &ignored) < 0 && container_is_running(c))
+        return error_set(err, ignored.kind, "could not kill container: %s", ignored.message);
+    if (!container_wait_stopped(c, KILL_TIMEOUT_MS))
+        return error_set(
+            err, ERROR_INTERNAL,
+            "could not kill container: tried to kill container, but did not receive an exit event");
+    return 0;
+}
+
+int container_remove(struct container_service *s, const char *name, bool is_forced, bool with_volumes,
+                     struct error *err)
+{
+    (void)with_volumes; // anonymous volumes come with volumes
+    CLEANUP(container_unrefp) struct container *c = NULL;
+    if (container_find(s, name, &c, err) < 0)
+        return -1;
+    pthread_mutex_lock(&c->lock);
+    enum container_status status = c->state.status;
+    pthread_mutex_unlock(&c->lock);
+    if (!is_forced && status == CONTAINER_RUNNING)
+        return error_set(err, ERROR_CONFLICT,
+                         "cannot remove container \"%s\": container is running: stop the container before "
+                         "removing or force remove",
+                         name);
+    if (!is_forced && status == CONTAINER_PAUSED)
+        return error_set(err, ERROR_CONFLICT,
+                         "cannot remove container \"%s\": container is paused and must be unpaused first",
+                         name);
+    if (kill_and_wait(c, err) < 0)
+        return -1;
+    pthread_mutex_lock(&c->operation);
+    pthread_mutex_lock(&c->lock);
+    bool is_gone = c->is_gone;
+    bool is_running = c->state.status == CONTAINER_RUNNING || c->state.status == CONTAINER_PAUSED;
+    pthread_mutex_unlock(&c->lock);
+    int r = 0;
+    if (is_running) // started again meanwhile
+        r = error_set(err, ERROR_CONFLICT,
+                      "cannot remove container \"%s\": container is running: stop the container before "
+                      "removing or force remove",
+                      name);
+    else if (!is_gone) // else its own --rm was quicker: it is removed, as was asked
+        container_destroy_locked(c);
+    pthread_mutex_unlock(&c->operation);
+    return r;
+}
+
+// Bytes of the regular files below dir, bounded in depth.
+static uint64_t tree_bytes(const char *path, unsigned level)
+{
+    uint64_t total = 0;
+    DIR *dir = level < 64 ? opendir(path) : NULL;
+    for (struct dirent *e; dir && (e = readdir(dir));) {
+        struct stat st;
+        if (streq(e->d_name, ".") || streq(e->d_name, "..") ||
+            fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+            continue;
+        if (S_ISREG(st.st_mode))
+            total += (uint64_t)st.st_size;
+        if (!S_ISDIR(st.st_mode))
+            continue;
+        CLEANUP(cleanup_free) char *below = xasprintf("%s/%s", path, e->d_name);
+        total += tree_bytes(below, level + 1);
+    }
+    if (dir)
+        closedir(dir);
+    return total;
+}
+
+int container_prune(struct container_service *s,
+                    bool (*keep)(void *context, const struct container_info *info), void *context,
+                    char ***ret_ids, uint64_t *ret_bytes, struct error *err)
+{
+    struct container **all = container_all(s);
+    char **ids = NULL;
+    uint64_t bytes = 0;
+    (void)err;
+    for (size_t i = 0; all[i]; i++) {
+        CLEANUP(container_info_freep) struct container_info *info = container_snapshot(all[i]);
+        if ((info->status != CONTAINER_CREATED && info->status != CONTAINER_EXITED &&
+             info->status != CONTAINER_DEAD) ||
+            (keep && keep(context, info)))
+            continue;
+        CLEANUP(cleanup_free) char *upper = xasprintf("%s/upper", all[i]->directory);
+        uint64_t size = tree_bytes(upper, 0);
+        struct error ignored; // one that was started or removed meanwhile is simply not pruned
+        if (container_remove(s, all[i]->id, false, false, &ignored) < 0)
+            continue;
+        strv_push(&ids, all[i]->id);
+        bytes += size;
+    }
+    container_all_free(all);
+    *ret_ids = ids;
+    *ret_bytes = bytes;
+    return 0;
+}

@@ -1,0 +1,27 @@
+// struct container_config -> struct oci_runtime_config: Docker's defaults spelled out, the container's own
+// wishes on top.
+#pragma once
+
+#include "container/config.h"
+#include "container/user.h"
+#include "oci/runtime_config.h"
+
+struct spec_inputs {
+    const struct container_config *config;
+    const struct user_identity *user;
+    const char *id, *hostname;
+    const char *hosts_path, *hostname_path, *resolv_conf_path; // absolute, on the host
+    const char *cgroup_path;
+    uint32_t userns_first_id; // 0: the host's user namespace
+    // Namespaces of another container or the host to be joined ("/proc/N/ns/net"); NULL: as config says.
+    const char *userns_path, *netns_path, *pidns_path;
+};
+
+// Touches the host only to look at devices and at bind sources (a missing -v source directory is made here,
+// as Docker makes it). *ret is initialised by the call; on failure there is nothing to release. ERROR_INVALID
+// in Docker's words.
+int spec_build(const struct spec_inputs *in, struct oci_runtime_config *ret, struct error *err);
+// The environment of a process: PATH, HOSTNAME, TERM, then `env` (later entries win), then HOME. Owned strv.
+char **spec_environment(char *const *env, const char *hostname, bool has_tty, const char *home);
+// The identity and capabilities of `user` with the bounding set `bounding` into *process.
+void spec_set_user(struct oci_process *process, const struct user_identity *user, oci_capset bounding);

@@ -1,0 +1,428 @@
+// Theory of operation. A start is: reserve an address, spawn the shim with the document made at create, plug
+// the network while the shim mounts, hand over the clients that attached early, say go. Nothing is written to
+// the database; what a later engine must know of this run (its endpoint) goes into one small file on the exec
+// root. Whatever fails, everything before it is undone and the container is left stopped with Docker's exit
+// code and message, so that clients can tell 126, 127 and 128 apart.
+#include "container/container_internal.h"
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "codec/json.h"
+#include "container/hostfiles.h"
+#include "container/shim_client.h"
+#include "store/layer.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+// --- the document
+static int open_root(struct container *c, struct rootfs *root, struct error *err)
+{
+    CLEANUP(cleanup_free) char *upper = xasprintf("%s/upper", c->directory);
+    int r = rootfs_add(root, upper);
+    for (size_t i = strv_len(c->diff_ids); r == 0 && i > 0; i--) { // topmost first
+        CLEANUP(cleanup_free) char *relative = layer_relative_path(c->diff_ids[i - 1]);
+        CLEANUP(cleanup_free) char *path = xasprintf("%s/%s", layer_directory(c->service->store), relative);
+        r = rootfs_add(root, path);
+    }
+    return r < 0 ? error_errno(err, r, "open a layer of image %s", c->image_id) : 0;
+}
+
+static int check_ids(const struct user_identity *user, struct error *err)
+{
+    uint32_t highest = user->uid > user->gid ? user->uid : user->gid;
+    for (size_t i = 0; i < user->additional_gid_count; i++)
+        highest = user->additional_gids[i] > highest ? user->additional_gids[i] : highest;
+    if (highest >= USERNS_RANGE_SIZE)
+        return error_set(err, ERROR_INVALID,
+                         "user or group id %u is outside the container's own range of %u ids: use "
+                         "--userns=host for higher ones",
+                         highest, USERNS_RANGE_SIZE);
+    return 0;
+}
+
+// The container whose namespaces are joined brings its user namespace with it: a process in another one could
+// not use them.
+static int join_other(struct container *c, const char *id, struct spec_inputs *in, char paths[2][64],
+                      struct error *err)
+{
+    CLEANUP(container_unrefp) struct container *other = NULL;
+    if (container_find(c->service, id, &other, err) < 0)
+        return -1;
+    pthread_mutex_lock(&other->lock);
+    bool is_running = other->state.status == CONTAINER_RUNNING || other->state.status == CONTAINER_PAUSED;
+    pid_t pid = other->state.pid;
+    pthread_mutex_unlock(&other->lock);
+    if (!is_running)
+        return error_set(
+            err, ERROR_CONFLICT,
+            "cannot join network namespace of a non running container: container %s is not running", id);
+    in->userns_first_id = other->userns_first_id;
+    if (in->userns_first_id) {
+        snprintf(paths[0], 64, "/proc/%d/ns/user", pid);
+        in->userns_path = paths[0];
+    }
+    bool joins_network = c->config.network.kind == NS_MODE_CONTAINER;
+    snprintf(paths[1], 64, "/proc/%d/ns/%s", pid, joins_network ? "net" : "pid");
+    *(joins_network ? &in->netns_path : &in->pidns_path) = paths[1];
+    return 0;
+}
+
+int container_build_spec(struct container *c, json_t **ret, struct error *err)
+{
+    CLEANUP(rootfs_done) struct rootfs root = { 0 };
+    CLEANUP(user_identity_done) struct user_identity user = { 0 };
+    CLEANUP(cleanup_free) char *hosts = xasprintf("%s/hosts", c->directory);
+    CLEANUP(cleanup_free) char *hostname = xasprintf("%s/hostname", c->directory);
+    CLEANUP(cleanup_free) char *resolv_conf = xasprintf("%s/resolv.conf", c->directory);
+    char network_paths[2][64], pid_paths[2][64];
+    struct spec_inputs in = { .config = &c->config,
+                              .user = &user,
+                              .id = c->id,
+                              .hostname = c->config.hostname,
+                              .hosts_path = hosts,
+                              .hostname_path = hostname,
+                              .resolv_conf_path = resolv_conf,
+                              .cgroup_path = c->cgroup_path,
+                              .userns_first_id = c->userns_first_id };
+    if (open_root(c, &root, err) < 0 ||
+        user_lookup_in_root(&root, c->config.user, c->config.group_add, &user, err) < 0)
+        return -1;
+    if (c->config.pid.kind == NS_MODE_CONTAINER &&
+        join_other(c, c->config.pid.container, &in, pid_paths, err) < 0)
+        return -1;
+    if (c->config.network.kind == NS_MODE_CONTAINER &&
+        join_other(c, c->config.network.container, &in, network_paths, err) < 0)
+        return -1;
+    if (in.userns_first_id && check_ids(&user, err) < 0)
+        return -1;
+    struct oci_runtime_config spec;
+    if (spec_build(&in, &spec, err) < 0)
+        return -1;
+    *ret = oci_runtime_config_emit(&spec);
+    oci_runtime_config_done(&spec);
+    return 0;
+}
+
+// --- network
+void container_release_network(struct container *c)
+{
+    pthread_mutex_lock(&c->lock);
+    struct network_endpoint endpoint = c->endpoint;
+    bool had_endpoint = c->has_endpoint;
+    c->endpoint = (struct network_endpoint){ 0 };
+    c->has_endpoint = false;
+    pthread_mutex_unlock(&c->lock);
+    if (!had_endpoint)
+        return;
+    network_release(c->service->networks, &endpoint);
+    network_endpoint_done(&endpoint);
+}
+
+static int reserve_network(struct container *c, struct error *err)
+{
+    container_release_network(c); // a former run's, when its cleaning up has not come to it yet
+    if (c->config.network.kind != NS_MODE_PRIVATE)
+        return 0;
+    CLEANUP(cleanup_free) char *name = NULL;
+    pthread_mutex_lock(&c->lock);
+    name = xstrdup(c->name);
+    pthread_mutex_unlock(&c->lock);
+    const struct network_request request = { .container_id = c->id,
+                                             .container_name = name,
+                                             .network = c->config.network_name,
+                                             .mac = c->config.mac_address,
+                                             .ports = c->config.ports,
+                                             .port_count = c->config.port_count };
+    struct network_endpoint endpoint = { 0 };
+    if (network_reserve(c->service->networks, &request, &endpoint, err) < 0)
+        return -1;
+    pthread_mutex_lock(&c->lock);
+    c->endpoint = endpoint;
+    c->has_endpoint = true;
+    pthread_mutex_unlock(&c->lock);
+    return 0;
+}
+
+static int plug_network(struct container *c, pid_t pid, struct error *err)
+{
+    char path[64];
+    if (!c->has_endpoint)
+        return 0;
+    snprintf(path, sizeof path, "/proc/%d/ns/net", pid);
+    CLEANUP(cleanup_close) int netns = open(path, O_RDONLY | O_CLOEXEC);
+    if (netns < 0)
+        return error_errno(err, errno, "open network namespace of the container");
+    return network_plug(c->service->networks, &c->endpoint, netns, err);
+}
+
+// The address is known only now. The file is rewritten in place: it may be bind-mounted elsewhere.
+static int write_hosts(struct container *c, struct error *err)
+{
+    CLEANUP(str_done) struct str text = STR_INIT;
+    CLEANUP(cleanup_free) char *path = xasprintf("%s/hosts", c->directory);
+    if (!c->has_endpoint)
+        return 0;
+    hostfile_hosts(&c->config, c->config.hostname, c->endpoint.ip, c->endpoint.gateway, &text);
+    CLEANUP(cleanup_close) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+    int r = fd < 0 ? -errno : fd_write_all(fd, text.ptr, text.len);
+    return r < 0 ? error_errno(err, r, "write hosts of the container") : 0;
+}
+
+// --- the record of this run
+static json_t *endpoint_json(const struct network_endpoint *e)
+{
+    json_t *ports = json_array();
+    for (size_t i = 0; i < e->port_count; i++)
+        json_array_append_new(ports, json_pack("{s:i,s:i,s:s,s:i}", "protocol", (int)e->ports[i].protocol,
+                                               "containerPort", (int)e->ports[i].container_port, "hostIp",
+                                               e->ports[i].host_ip, "hostPort", (int)e->ports[i].host_port));
+    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:i,s:s,s:o}", "networkName", e->network_name, "networkId",
+                     e->network_id, "endpointId", e->endpoint_id, "hostInterface", e->host_interface, "ip",
+                     e->ip, "gateway", e->gateway, "prefixLength", (int)e->prefix_length, "mac", e->mac,
+                     "ports", ports);
+}
+
+int container_write_run_file(struct container *c)
+{
+    CLEANUP(json_cleanup) json_t *run = json_object();
+    pthread_mutex_lock(&c->lock);
+    json_set_int(run, "restartCount", c->state.restart_count);
+    json_set_int(run, "shimPid", c->state.shim_pid);
+    json_set_int(run, "seccompCaps", (int64_t)c->seccomp_caps);
+    if (c->has_endpoint)
+        json_object_set_new(run, "endpoint", endpoint_json(&c->endpoint));
+    if (c->process)
+        json_object_set(run, "process", c->process);
+    pthread_mutex_unlock(&c->lock);
+    CLEANUP(cleanup_free) char *text = json_text(run);
+    CLEANUP(cleanup_free) char *path = xasprintf("%s/run.json", c->state_directory);
+    CLEANUP(cleanup_close) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    return fd < 0 ? -errno : fd_write_all(fd, text, strlen(text));
+}
+
+// --- start
+int container_seccomp_program(struct container *c, int *ret_fd, struct error *err)
+{
+    const struct container_config *k = &c->config;
+    *ret_fd = FD_NONE;
+    c->seccomp_caps = k->capabilities;
+    if (k->is_seccomp_unconfined ||
+        (!k->has_seccomp_profile && (k->is_privileged || c->service->is_seccomp_unconfined)))
+        return 0;
+    const json_t *profile = k->seccomp_profile       ? k->seccomp_profile
+                            : k->has_seccomp_profile ? NULL
+                                                     : c->service->seccomp_profile;
+    return seccomp_cache_get(c->service->seccomp, profile, k->capabilities, ret_fd, err);
+}
+
+static char **lower_directories(struct container *c)
+{
+    char **lower = NULL;
+    for (size_t i = strv_len(c->diff_ids); i > 0; i--)
+        strv_take(&lower, layer_relative_path(c->diff_ids[i - 1]));
+    return lower;
+}
+
+static struct shim_spare spare_take(struct container_service *s)
+{
+    pthread_mutex_lock(&s->spare_lock);
+    struct shim_spare spare = s->spare;
+    s->spare = (struct shim_spare){ 0 };
+    pthread_mutex_unlock(&s->spare_lock);
+    return spare;
+}
+
+// On the janitor's thread, after a start has been answered: the next one finds a shim ready. Failing costs time only.
+static void spare_refill(struct container *c)
+{
+    struct container_service *s = c->service;
+    struct shim_spare fresh = { 0 };
+    struct error err;
+    pthread_mutex_lock(&s->spare_lock);
+    bool is_wanted = s->spare.pid == 0;
+    pthread_mutex_unlock(&s->spare_lock);
+    if (!is_wanted || shim_prepare(s->options.shim_program, &fresh, &err) < 0)
+        return;
+    pthread_mutex_lock(&s->spare_lock);
+    struct shim_spare surplus = s->spare; // another refill may have been first
+    s->spare = fresh;
+    pthread_mutex_unlock(&s->spare_lock);
+    shim_spare_done(&surplus);
+}
+
+static int spawn(struct container *c, json_t *spec, struct shim_start *ret, struct error *err)
+{
+    int seccomp_fd;
+    if (container_seccomp_program(c, &seccomp_fd, err) < 0)
+        return -1;
+    char **lower = lower_directories(c);
+    CLEANUP(cleanup_free) char *layers = xstrdup(layer_directory(c->service->store));
+    const struct shim_create create = { .id = c->id,
+                                        .socket_path = c->socket_path,
+                                        .state_dir = c->state_directory,
+                                        .cgroup_path = c->cgroup_path,
+                                        .layers_dir = layers,
+                                        .lower = lower,
+                                        .upper_parent = c->directory,
+                                        .is_volatile = c->config.is_auto_remove,
+                                        .has_stdin = c->config.has_stdin,
+                                        .is_stdin_once = c->config.is_stdin_once,
+                                        .log = c->config.log,
+                                        .oci_config = spec };
+    struct shim_spare spare = spare_take(c->service);
+    int r = shim_spawn(c->service->options.shim_program, &spare, &create, seccomp_fd, ret, err);
+    strv_free(lower);
+    return r;
+}
+
+// Docker's words for what the runtime reports; clients tell 126 from 127 by them.
+static int explain(struct error *err)
+{
+    bool is_command = err->kind == ERROR_NOT_FOUND || err->kind == ERROR_DENIED || err->kind == ERROR_INVALID;
+    struct error inner = *err;
+    const char *where = is_command ? "unable to start container process: error during container init: " : "";
+    error_set(err, is_command ? ERROR_INVALID : inner.kind,
+              "failed to create task for container: failed to create shim task: OCI runtime create failed: "
+              "runc create failed: "
+              "%s%s: unknown",
+              where, inner.message);
+    err->errnum = inner.errnum;
+    return -1;
+}
+
+static int exit_code_of_failure(const struct error *err)
+{
+    const char *m = err->message;
+    if (strstr(m, "executable file not found") || strcasestr(m, "no such file or directory") ||
+        strcasestr(m, "not a directory"))
+        return 127;
+    if (strcasestr(m, "permission denied") || strcasestr(m, "exec format error"))
+        return 126;
+    return 128;
+}
+
+static void start_failed(struct container *c, const struct error *err)
+{
+    container_release_network(c);
+    attach_drop_pending(c);
+    pthread_mutex_lock(&c->lock);
+    c->state.status = c->state.started_ns ? CONTAINER_EXITED : CONTAINER_CREATED;
+    c->state.pid = 0;
+    c->state.exit_code = exit_code_of_failure(err);
+    free_and_strdup(&c->state.error, err->message);
+    waiters_notify(c, CONTAINER_WAIT_NEXT_EXIT, c->state.exit_code);
+    pthread_cond_broadcast(&c->changed);
+    pthread_mutex_unlock(&c->lock);
+    if (c->config.is_auto_remove) {
+        container_destroy_locked(c);
+    } else {
+        struct error ignored;
+        if (container_save_state(c, &ignored) < 0)
+            log_warn("container %s: %s", c->id, ignored.message);
+    }
+}
+
+static void set_running(struct container *c, struct shim_start *start)
+{
+    pthread_mutex_lock(&c->lock);
+    struct container_state *st = &c->state;
+    st->status = CONTAINER_RUNNING;
+    st->pid = start->container_pid;
+    st->shim_pid = start->shim_pid;
+    st->started_ns = start->started_ns ? start->started_ns : time_now_ns();
+    st->finished_ns = 0;
+    st->exit_code = 0;
+    st->was_oom_killed = st->is_stop_requested = false;
+    st->run++;
+    free(TAKE_PTR(st->error));
+    c->control_fd = start->control_fd;
+    pthread_cond_broadcast(&c->changed);
+    pthread_mutex_unlock(&c->lock);
+}
+
+static void forget_exit_record(struct container *c)
+{
+    CLEANUP(cleanup_free) char *path = xasprintf("%s/exit", c->state_directory);
+    unlink(path);
+}
+
+static int launch(struct container *c, struct error *err)
+{
+    CLEANUP(json_cleanup) json_t *spec = NULL;
+    struct shim_start start = { .control_fd = FD_NONE };
+    pthread_mutex_lock(&c->lock);
+    spec = TAKE_PTR(c->prepared);
+    pthread_mutex_unlock(&c->lock);
+    // From the second start on the root file system may hold other users than the image: the document is made
+    // anew.
+    if (!spec && container_build_spec(c, &spec, err) < 0)
+        return -1;
+    if (c->state.run > 0) // a former run's exit record must not pass for this one's
+        forget_exit_record(c);
+    if (reserve_network(c, err) < 0 || write_hosts(c, err) < 0)
+        return -1;
+    if (spawn(c, spec, &start, err) < 0)
+        return explain(err);
+    json_decref(c->process);
+    c->process = json_incref(json_object_get(spec, "process"));
+    if (plug_network(c, start.container_pid, err) < 0) {
+        shim_abandon(&start);
+        return -1;
+    }
+    pthread_mutex_lock(&c->lock);
+    c->state.shim_pid = start.shim_pid;
+    pthread_mutex_unlock(&c->lock);
+    int r = container_write_run_file(c);
+    if (r < 0) {
+        shim_abandon(&start);
+        return error_errno(err, r, "write run record");
+    }
+    attach_pending(c);
+    if (shim_go(&start, err) < 0)
+        return explain(err);
+    set_running(c, &start);
+    attach_pending(c); // those that came between the first look and now
+    container_event(c, "start", NULL, NULL);
+    return monitor_watch(c, err);
+}
+
+int container_start_locked(struct container *c, struct error *err)
+{
+    pthread_mutex_lock(&c->lock);
+    enum container_status status = c->state.status;
+    bool is_gone = c->is_gone;
+    pthread_mutex_unlock(&c->lock);
+    if (is_gone)
+        return error_set(err, ERROR_NOT_FOUND, "No such container: %s", c->id);
+    if (status == CONTAINER_PAUSED)
+        return error_set(err, ERROR_CONFLICT, "cannot start a paused container, try unpause instead");
+    if (status == CONTAINER_RUNNING)
+        return error_set(err, ERROR_NOT_MODIFIED, "container %s is already running", c->id);
+    if (status == CONTAINER_REMOVING || status == CONTAINER_DEAD)
+        return error_set(err, ERROR_CONFLICT, "container is marked for removal and cannot be started");
+    if (launch(c, err) == 0) {
+        janitor_add(c, spare_refill);
+        return 0;
+    }
+    start_failed(c, err);
+    return -1;
+}
+
+int container_start(struct container_service *s, const char *name, struct error *err)
+{
+    CLEANUP(container_unrefp) struct container *c = NULL;
+    if (container_find(s, name, &c, err) < 0)
+        return -1;
+    cgroup_expect_entry();
+    pthread_mutex_lock(&c->operation);
+    int r = container_start_locked(c, err);
+    pthread_mutex_unlock(&c->operation);
+    return r;
+}
