@@ -1,0 +1,35 @@
+// The composition root: owns store, images, networks, containers, events; recovery at start; garbage collection.
+#pragma once
+
+#include "base/error.h"
+#include "container/container.h"
+#include "engine/events.h"
+#include "image/image.h"
+#include "network/network.h"
+#include "store/store.h"
+
+// All strings are borrowed and must outlive the engine.
+struct engine_options {
+    const char *data_root, *exec_root, *shim_program, *cgroup_parent, *userns_mode, *seccomp_profile;
+    char **insecure_registries;
+    int stop_timeout_s;
+    struct network_options network;
+    char **labels; // strv "k=v", shown by /info
+    bool is_debug;
+};
+
+struct engine {
+    struct engine_options options;
+    char id[64]; // of this data root, "8-4-4-4-12" hex digits, kept in <data-root>/engine-id
+    int64_t started_ns;
+    struct store *store;
+    struct image_service *images;
+    struct network_service *networks;
+    struct container_service *containers;
+    struct engine_events *events;
+};
+
+// Opens the store (which locks the data root), then images, networks, containers (which finds what still runs).
+int engine_open(const struct engine_options *options, struct engine **ret, struct error *err);
+// Containers run on.
+void engine_close(struct engine *engine);
