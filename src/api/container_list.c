@@ -1,0 +1,209 @@
+// GET /containers/json: filters and the list.
+#include "api/container_document.h"
+#include "api/filters.h"
+#include "base/mem.h"
+#include "wire/routes.h"
+
+#include <string.h>
+
+static const char *const accepted[] = { "ancestor", "before",    "exited", "expose", "health",  "id",
+                                        "is-task",  "isolation", "label",  "name",   "network", "publish",
+                                        "since",    "status",    "volume", NULL };
+
+static int check(const struct filters *filters, struct error *err)
+{
+    static const char *const healths[] = { "healthy", "none", "starting", "unhealthy", NULL };
+    for (size_t i = 0; i < filters_count(filters, "status"); i++) {
+        const char *value = filters_at(filters, "status", i);
+        bool is_known = false;
+        for (int s = 0; s < CONTAINER_STATUS_COUNT; s++)
+            is_known = is_known || streq(value, container_status_name((enum container_status)s));
+        if (!is_known)
+            return error_set(err, ERROR_INVALID, "invalid filter 'status=%s'", value);
+    }
+    for (size_t i = 0; i < filters_count(filters, "health"); i++) {
+        bool is_known = false;
+        for (size_t k = 0; healths[k]; k++)
+            is_known = is_known || streq(filters_at(filters, "health", i), healths[k]);
+        if (!is_known)
+            return error_set(err, ERROR_INVALID, "invalid filter 'health=%s'",
+                             filters_at(filters, "health", i));
+    }
+    return 0;
+}
+
+// Image ids that `ancestor` allows: the named images and those built on them (whose layers begin with theirs). Owned.
+static char **ancestors(const struct request *request, const struct filters *filters)
+{
+    char **ids = NULL;
+    struct error ignored;
+    for (size_t i = 0; i < filters_count(filters, "ancestor"); i++) {
+        struct image *base = NULL, **all = NULL;
+        if (image_get(request->engine->images, filters_at(filters, "ancestor", i), &base, &ignored) < 0)
+            continue;
+        strv_push(&ids, base->id);
+        size_t n = strv_len(base->diff_ids);
+        if (n && image_list(request->engine->images, &all, &ignored) == 0) {
+            for (size_t k = 0; all[k]; k++) {
+                size_t same = 0;
+                while (same < n && all[k]->diff_ids[same] &&
+                       streq(all[k]->diff_ids[same], base->diff_ids[same]))
+                    same++;
+                if (same == n && strv_len(all[k]->diff_ids) > n)
+                    strv_push(&ids, all[k]->id);
+            }
+            image_list_free(all);
+        }
+        image_free(base);
+    }
+    return ids;
+}
+
+static bool exited_passes(const struct filters *filters, const struct container_info *info)
+{
+    char text[16];
+    snprintf(text, sizeof text, "%d", info->exit_code);
+    return !filters_count(filters, "exited") ||
+           (info->status == CONTAINER_EXITED && filters_pass(filters, "exited", text));
+}
+
+static bool network_passes(const struct filters *filters, const struct container_info *info)
+{
+    if (!filters_count(filters, "network"))
+        return true;
+    return filters_pass(filters, "network", container_network_mode(info)) ||
+           (info->endpoint && (filters_pass(filters, "network", info->endpoint->network_name) ||
+                               filters_pass_prefix(filters, "network", info->endpoint->network_id)));
+}
+
+static bool volume_passes(const struct filters *filters, const struct container_info *info)
+{
+    if (!filters_count(filters, "volume"))
+        return true;
+    CLEANUP(json_cleanup) json_t *mounts = container_mounts_document(info);
+    json_t *mount;
+    size_t i;
+    json_array_foreach(mounts, i, mount)
+    {
+        const char *keys[] = { "Name", "Source", "Destination" };
+        for (size_t k = 0; k < 3; k++)
+            if (json_get_string(mount, keys[k], NULL) &&
+                filters_pass(filters, "volume", json_get_string(mount, keys[k], "")))
+                return true;
+    }
+    return false;
+}
+
+// "80", "80/tcp", "80-90/udp" against the document's Ports; `key` of the port: PrivatePort or PublicPort.
+static bool port_passes(const struct filters *filters, const char *key, const char *port_key,
+                        const json_t *ports)
+{
+    for (size_t i = 0; i < filters_count(filters, key); i++) {
+        char *end;
+        const char *text = filters_at(filters, key, i);
+        long first = strtol(text, &end, 10), last = *end == '-' ? strtol(end + 1, &end, 10) : first;
+        const char *protocol = *end == '/' ? end + 1 : "tcp";
+        size_t k;
+        json_t *port;
+        json_array_foreach(ports, k, port)
+        {
+            int64_t number = json_get_int(port, port_key, -1);
+            if (number >= first && number <= last && streq(json_get_string(port, "Type", ""), protocol))
+                return true;
+        }
+    }
+    return filters_count(filters, key) == 0;
+}
+
+static bool passes(const struct filters *filters, const struct container_info *info,
+                   char *const *ancestor_ids)
+{
+    char with_slash[300];
+    snprintf(with_slash, sizeof with_slash, "/%s", info->name);
+    // No health checks and no swarm tasks yet: every container has health "none" and is no task.
+    return filters_pass_prefix(filters, "id", info->id) &&
+           (filters_pass_regex(filters, "name", info->name) ||
+            filters_pass_regex(filters, "name", with_slash)) &&
+           filters_pass(filters, "status", container_status_name(info->status)) &&
+           exited_passes(filters, info) &&
+           filters_pass_labels(filters, "label", json_get_object(info->config, "Labels")) &&
+           network_passes(filters, info) && volume_passes(filters, info) &&
+           filters_pass(filters, "health", "none") && filters_pass(filters, "is-task", "false") &&
+           filters_pass(filters, "isolation", "") &&
+           (!filters_count(filters, "ancestor") || strv_contains(ancestor_ids, info->image_id));
+}
+
+// The times between which a container must have been created, by `before` and `since`.
+static int bounds(const struct request *request, const struct filters *filters, int64_t *ret_before,
+                  int64_t *ret_since, struct error *err)
+{
+    const char *keys[] = { "before", "since" };
+    int64_t *times[] = { ret_before, ret_since };
+    for (size_t i = 0; i < 2; i++) {
+        if (filters_count(filters, keys[i]) > 1)
+            return error_set(err, ERROR_INVALID, "more than one %s filter specified", keys[i]);
+        if (!filters_count(filters, keys[i]))
+            continue;
+        CLEANUP(container_info_freep) struct container_info *info = NULL;
+        if (container_get(request->engine->containers, filters_at(filters, keys[i], 0), &info, err) < 0)
+            return -1;
+        *times[i] = info->created_ns;
+    }
+    return 0;
+}
+
+// The name it was made from while that still means the same image, else the id. `known` remembers answers: name -> id.
+static const char *image_text(const struct request *request, const struct container_info *info, json_t *known)
+{
+    const char *id = json_get_string(known, info->image_name, NULL);
+    if (!id) {
+        struct image *image = NULL;
+        struct error ignored;
+        bool is_found = image_get(request->engine->images, info->image_name, &image, &ignored) == 0;
+        json_set_string(known, info->image_name, is_found ? image->id : "");
+        image_free(image);
+        id = json_get_string(known, info->image_name, "");
+    }
+    return streq(id, info->image_id) ? info->image_name : info->image_id;
+}
+
+static json_t *listing(const struct request *request, const struct filters *filters,
+                       struct container_info **list, int64_t limit, int64_t before, int64_t since)
+{
+    CLEANUP(strv_freep) char **ancestor_ids = ancestors(request, filters);
+    CLEANUP(json_cleanup) json_t *known = json_object();
+    json_t *documents = json_array();
+    for (size_t i = 0; list[i] && (limit <= 0 || (int64_t)json_array_size(documents) < limit); i++) {
+        const struct container_info *info = list[i];
+        if ((before && info->created_ns >= before) || (since && info->created_ns <= since) ||
+            !passes(filters, info, ancestor_ids))
+            continue;
+        json_t *document = container_summary_document(request, info, image_text(request, info, known));
+        const json_t *ports = json_get_array(document, "Ports");
+        if (port_passes(filters, "expose", "PrivatePort", ports) &&
+            port_passes(filters, "publish", "PublicPort", ports))
+            json_array_append_new(documents, document);
+        else
+            json_decref(document);
+    }
+    return documents;
+}
+
+int api_container_list(struct request *request, struct error *err)
+{
+    CLEANUP(filters_done) struct filters filters;
+    int64_t limit = 0, before = 0, since = 0;
+    if (filters_parse(request->query, accepted, &filters, err) < 0 || check(&filters, err) < 0 ||
+        request_int(request, "limit", INT32_MIN, INT32_MAX, &limit, err) < 0 ||
+        bounds(request, &filters, &before, &since, err) < 0)
+        return -1;
+    if (request_flag(request, "size", false))
+        return error_set(err, ERROR_UNSUPPORTED,
+                         "size: container sizes are not computed by this version of skiff");
+    bool wants_all = request_flag(request, "all", false) || limit > 0 || before || since ||
+                     filters_count(&filters, "status") || filters_count(&filters, "exited");
+    struct container_info **list = container_list(request->engine->containers, wants_all);
+    json_t *documents = listing(request, &filters, list, limit, before, since);
+    container_list_free(list);
+    return respond_json(request, 200, documents);
+}

@@ -1,0 +1,65 @@
+// One API request on its way through the handlers.
+#pragma once
+
+#include "base/error.h"
+#include "base/str.h"
+#include "base/stream.h"
+#include "codec/json.h"
+#include "engine/engine.h"
+#include "http/server.h"
+
+struct request {
+    struct engine *engine;
+    struct http_exchange *http;
+    int version;       // 141 for 1.41
+    const char *query; // "" when none
+    const char *name;  // the path's parameter, decoded, or NULL
+};
+
+enum { REQUEST_BODY_MAX = 4 << 20 };
+
+// A handler answers, or fails before having answered; then the dispatcher answers with the error.
+typedef int request_handler(struct request *request, struct error *err);
+
+// Takes the document. 0.
+int respond_json(struct request *request, int status, json_t *document);
+int respond_empty(struct request *request, int status);
+// The body as JSON; *ret is NULL when there is none and it is not needed.
+int request_json(struct request *request, bool is_needed, json_t **ret, struct error *err);
+// A query parameter, owned; NULL when absent.
+char *request_get(const struct request *request, const char *name);
+bool request_flag(const struct request *request, const char *name, bool otherwise);
+// A number in the query; *ret stays when it is absent or empty.
+int request_int(const struct request *request, const char *name, int64_t min, int64_t max, int64_t *ret,
+                struct error *err);
+// A signal in the query; *ret stays when it is absent or empty. ERROR_INVALID "Invalid signal: x".
+int request_signal(const struct request *request, const char *name, int *ret, struct error *err);
+// `stop` and `restart`: seconds in "t", negative ones for "no limit"; *ret stays when absent.
+int request_timeout(const struct request *request, int *ret, struct error *err);
+
+// A stream of JSON documents, one a line. The head goes out with the first one, so that an error before it is an ordinary
+// answer; an error after it is a line of its own ({"errorDetail":{"message":..},"error":..}).
+struct line_stream {
+    struct request *request;
+    const char *type;
+    bool is_begun;
+    struct writer out;
+};
+// Takes the document. 0, or -errno when the client is gone.
+int line_stream_put(struct line_stream *stream, json_t *document);
+// End with an error: 0 when it was told in the stream, -1 when nothing has been sent yet (the dispatcher answers).
+int line_stream_fail(struct line_stream *stream, const struct error *err);
+
+// --- handlers, one per route (api/<area>.c)
+request_handler api_ping, api_version, api_info, api_events, api_no_swarm, api_plugin_list,
+    api_plugin_inspect;
+request_handler api_build_prune;
+request_handler api_container_list, api_container_create, api_container_inspect, api_container_top,
+    api_container_logs, api_container_start, api_container_stop, api_container_restart, api_container_kill,
+    api_container_pause, api_container_unpause, api_container_rename, api_container_resize,
+    api_container_wait, api_container_attach, api_container_remove, api_container_prune;
+request_handler api_exec_create, api_exec_start, api_exec_inspect, api_exec_resize;
+request_handler api_image_list, api_image_create, api_image_inspect, api_image_history, api_image_tag,
+    api_image_remove, api_image_save_one, api_image_save, api_image_load, api_image_prune;
+request_handler api_network_list, api_network_inspect, api_network_prune;
+request_handler api_volume_list, api_volume_inspect, api_volume_prune;
