@@ -1,0 +1,29 @@
+// From the options of run and create to the body of POST /containers/create.
+#pragma once
+
+#include "cli/cli.h"
+
+#include <jansson.h>
+
+extern const struct option run_options[], create_options[];
+
+// The body (owned) and the query's name and platform come from the options and arguments (IMAGE
+// [COMMAND...]). ERROR_INVALID in Docker's words. Reads --env-file, --label-file and seccomp profiles.
+json_t *create_body(const struct options *options, struct error *err);
+
+// Create, pulling the image first when it is missing (as --pull says), writing --cidfile, showing warnings.
+int create_container(struct cli *cli, const struct options *options, json_t *body, char **ret_id,
+                     struct error *err);
+
+// Parts, each adding to `config` (the body) or `host` (its HostConfig).
+int create_add_environment(const struct options *options, json_t *config,
+                           struct error *err); // -e, --env-file
+int create_add_ports(const struct options *options, json_t *config, json_t *host, struct error *err);
+int create_add_volumes(const struct options *options, json_t *config, json_t *host, struct error *err);
+int create_add_networks(const struct options *options, json_t *config, json_t *host, struct error *err);
+int create_add_resources(const struct options *options, json_t *host, struct error *err);
+// "k=v" of a list option into an object under `key` (only when there are any).
+int create_add_map(const struct options *options, const char *name, json_t *object, const char *key,
+                   struct error *err);
+// Fields of a comma-separated value with CSV quotes. strv, owned.
+char **create_split_csv(const char *text);
