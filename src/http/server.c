@@ -1,7 +1,8 @@
 // Theory of operation
 //
 // The thread that calls http_server_run accepts; every connection gets a detached thread with a small stack that reads
-// a head, calls the handler, and goes on to the next request. There is no other machinery: blocking is the design.
+// a head, calls the handler, and goes on to the next request. There is no other machinery: blocking is the design. A thread
+// whose connection has ended waits a moment for the next one, because clients come in bursts of short connections.
 //
 //  1. A connection is in the server's list from accept until its thread has let go of the socket, so that stopping can
 //     shut idle ones at once and, after the grace, the busy ones too (a shut socket makes every blocked read, write and
@@ -11,6 +12,7 @@
 //  4. Writing never raises SIGPIPE; after a failed write the connection ends and the handler's writer says -EPIPE.
 #include "http/server.h"
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -33,6 +35,8 @@ enum {
     DRAIN_MAX = 1 << 20,
     HEAD_TIMEOUT_S = 60, // a connection that begins a head must end it; idle ones may wait for ever
     SHUT_WAIT_MS = 2000,
+    SPARE_THREADS_MAX = 4,
+    SPARE_WAIT_MS = 100,
 };
 
 struct connection {
@@ -40,6 +44,7 @@ struct connection {
     struct connection *next, *previous;
     int fd;       // FD_NONE once given away
     bool is_idle; // between requests
+    struct connection *next_waiting;
 };
 
 struct http_server {
@@ -50,7 +55,11 @@ struct http_server {
     struct connection *first;
     unsigned count, holders; // holders: connection threads and the owner
     bool is_stopping;
-    int room_fd; // eventfd: a connection ended
+    bool wants_room;            // the acceptor waits for a connection to end
+    int room_fd;                // eventfd: one has
+    struct connection *waiting; // for the threads that have none
+    unsigned spare_threads, waiting_count;
+    pthread_cond_t given;
 };
 
 struct http_exchange {
@@ -82,6 +91,7 @@ int http_server_new(struct http_handler handler, unsigned max_connections, struc
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(&server->changed, &attributes);
+    pthread_cond_init(&server->given, &attributes);
     pthread_condattr_destroy(&attributes);
     *ret = server;
     return 0;
@@ -95,6 +105,7 @@ static void unlock_and_unref(struct http_server *server)
     if (!is_last)
         return;
     pthread_cond_destroy(&server->changed);
+    pthread_cond_destroy(&server->given);
     pthread_mutex_destroy(&server->lock);
     fd_close(server->room_fd);
     free(server);
@@ -515,15 +526,21 @@ static void leave(struct connection *connection)
     // Closed under the lock, so that stopping never shuts a descriptor that has become another's.
     connection->fd = fd_close(connection->fd);
     server->count--;
-    (void)!write(server->room_fd, &(uint64_t){ 1 }, sizeof(uint64_t));
+    if (server->wants_room)
+        (void)!write(server->room_fd, &(uint64_t){ 1 }, sizeof(uint64_t));
     pthread_cond_broadcast(&server->changed);
     unlock_and_unref(server);
     free(connection);
 }
 
-static void *connection_main(void *argument)
+static struct timespec deadline_in(int timeout_ms)
 {
-    struct connection *connection = argument;
+    int64_t ns = time_monotonic_ns() + timeout_ms * NS_PER_MS;
+    return (struct timespec){ .tv_sec = ns / NS_PER_S, .tv_nsec = ns % NS_PER_S };
+}
+
+static void serve(struct connection *connection)
+{
     struct http_input input = { .fd = connection->fd, .buffered = STR_INIT };
     while (serve_one(connection, &input)) {
         pthread_mutex_lock(&connection->server->lock);
@@ -537,10 +554,68 @@ static void *connection_main(void *argument)
     }
     str_done(&input.buffered);
     leave(connection);
+}
+
+// The next connection for a thread that has none, or NULL: none came, or the server ends. The thread holds the server.
+static struct connection *wait_for_next(struct http_server *server)
+{
+    struct connection *connection = NULL;
+    struct timespec until = deadline_in(SPARE_WAIT_MS);
+    pthread_mutex_lock(&server->lock);
+    if (server->spare_threads < SPARE_THREADS_MAX) {
+        server->spare_threads++;
+        while (!server->waiting && !server->is_stopping &&
+               pthread_cond_timedwait(&server->given, &server->lock, &until) == 0)
+            ;
+        server->spare_threads--;
+        connection = server->waiting;
+    }
+    if (connection) {
+        server->waiting = connection->next_waiting;
+        server->waiting_count--;
+    }
+    pthread_mutex_unlock(&server->lock);
+    return connection;
+}
+
+static void *connection_main(void *argument)
+{
+    struct connection *connection = argument;
+    struct http_server *server = connection->server;
+    pthread_mutex_lock(&server->lock);
+    server->holders++;
+    pthread_mutex_unlock(&server->lock);
+    for (; connection; connection = wait_for_next(server))
+        serve(connection);
+    pthread_mutex_lock(&server->lock);
+    unlock_and_unref(server);
     return NULL;
 }
 
 // --- accepting
+
+static bool give_to_spare_thread(struct http_server *server, struct connection *connection)
+{
+    if (server->waiting_count >= server->spare_threads)
+        return false;
+    connection->next_waiting = server->waiting;
+    server->waiting = connection;
+    server->waiting_count++;
+    pthread_cond_signal(&server->given);
+    return true;
+}
+
+static int start_thread(struct connection *connection)
+{
+    pthread_attr_t attributes;
+    pthread_t thread;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, STACK_SIZE);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    int r = pthread_create(&thread, &attributes, connection_main, connection);
+    pthread_attr_destroy(&attributes);
+    return r;
+}
 
 static void start_connection(struct http_server *server, int fd)
 {
@@ -558,15 +633,9 @@ static void start_connection(struct http_server *server, int fd)
     server->first = connection;
     server->count++;
     server->holders++;
+    bool is_given = give_to_spare_thread(server, connection);
     pthread_mutex_unlock(&server->lock);
-
-    pthread_attr_t attributes;
-    pthread_t thread;
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, STACK_SIZE);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    int r = pthread_create(&thread, &attributes, connection_main, connection);
-    pthread_attr_destroy(&attributes);
+    int r = is_given ? 0 : start_thread(connection);
     if (r != 0) {
         log_warn("connection refused: no thread: %s", strerror(r));
         leave(connection);
@@ -583,6 +652,9 @@ static void accept_one(struct http_server *server, int listener)
     if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
         log_warn("accept: %s", strerror(errno));
         // Until a connection ends there is nothing to do; wait for that, at most a second.
+        pthread_mutex_lock(&server->lock);
+        server->wants_room = true;
+        pthread_mutex_unlock(&server->lock);
         struct pollfd p = { .fd = server->room_fd, .events = POLLIN };
         poll(&p, 1, 1000);
     }
@@ -592,6 +664,7 @@ static bool has_room(struct http_server *server)
 {
     pthread_mutex_lock(&server->lock);
     bool r = server->count < server->max_connections;
+    server->wants_room = !r;
     pthread_mutex_unlock(&server->lock);
     return r;
 }
@@ -599,14 +672,7 @@ static bool has_room(struct http_server *server)
 // Wait until no connection is left; false when the time is over. Called with the lock held.
 static bool wait_empty(struct http_server *server, int timeout_ms)
 {
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += timeout_ms / 1000;
-    until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000;
-    }
+    struct timespec until = deadline_in(timeout_ms);
     while (server->count)
         if (pthread_cond_timedwait(&server->changed, &server->lock, &until) != 0)
             return server->count == 0;
@@ -648,6 +714,7 @@ int http_server_run(struct http_server *server, const int *sockets, size_t count
 
     pthread_mutex_lock(&server->lock);
     server->is_stopping = true;
+    pthread_cond_broadcast(&server->given);
     shut(server, true);
     bool is_empty = wait_empty(server, grace_ms);
     if (!is_empty) {
