@@ -123,6 +123,18 @@ static int plan_mounts(struct runtime_plan *p, struct error *err)
     return 0;
 }
 
+// Each rule costs a system call at every start: one that repeats what has been said since the last refusal says nothing.
+static void add_rule(struct runtime_plan *p, const struct oci_device_rule *rule)
+{
+    for (size_t i = p->device_rule_count; i > 0 && p->device_rules[i - 1].is_allow && rule->is_allow; i--) {
+        const struct oci_device_rule *r = &p->device_rules[i - 1];
+        if (r->type == rule->type && r->major == rule->major && r->minor == rule->minor &&
+            streq(r->access, rule->access))
+            return;
+    }
+    p->device_rules[p->device_rule_count++] = *rule;
+}
+
 static int plan_devices(struct runtime_plan *p, struct error *err)
 {
     const struct oci_runtime_config *c = p->config;
@@ -142,11 +154,12 @@ static int plan_devices(struct runtime_plan *p, struct error *err)
     }
     if (c->resources.device_count == 0)
         return 0;
-    size_t rules = c->resources.device_count, extra = sizeof default_rules / sizeof *default_rules;
-    p->device_rules = xcalloc(rules + extra, sizeof *p->device_rules);
-    memcpy(p->device_rules, c->resources.devices, rules * sizeof *p->device_rules);
-    memcpy(p->device_rules + rules, default_rules, sizeof default_rules);
-    p->device_rule_count = rules + extra;
+    size_t extra = sizeof default_rules / sizeof *default_rules;
+    p->device_rules = xcalloc(c->resources.device_count + extra, sizeof *p->device_rules);
+    for (size_t i = 0; i < c->resources.device_count; i++)
+        add_rule(p, &c->resources.devices[i]);
+    for (size_t i = 0; i < extra; i++)
+        add_rule(p, &default_rules[i]);
     return 0;
 }
 
