@@ -225,36 +225,10 @@ int container_seccomp_program(struct container *c, int *ret_fd, struct error *er
 static char **lower_directories(struct container *c)
 {
     char **lower = NULL;
+    strv_push(&lower, layer_init_relative_path());
     for (size_t i = strv_len(c->diff_ids); i > 0; i--)
         strv_take(&lower, layer_relative_path(c->diff_ids[i - 1]));
     return lower;
-}
-
-static struct shim_spare spare_take(struct container_service *s)
-{
-    pthread_mutex_lock(&s->spare_lock);
-    struct shim_spare spare = s->spare;
-    s->spare = (struct shim_spare){ 0 };
-    pthread_mutex_unlock(&s->spare_lock);
-    return spare;
-}
-
-// On the janitor's thread, after a start has been answered: the next one finds a shim ready. Failing costs time only.
-static void spare_refill(struct container *c)
-{
-    struct container_service *s = c->service;
-    struct shim_spare fresh = { 0 };
-    struct error err;
-    pthread_mutex_lock(&s->spare_lock);
-    bool is_wanted = s->spare.pid == 0;
-    pthread_mutex_unlock(&s->spare_lock);
-    if (!is_wanted || shim_prepare(s->options.shim_program, &fresh, &err) < 0)
-        return;
-    pthread_mutex_lock(&s->spare_lock);
-    struct shim_spare surplus = s->spare; // another refill may have been first
-    s->spare = fresh;
-    pthread_mutex_unlock(&s->spare_lock);
-    shim_spare_done(&surplus);
 }
 
 static int spawn(struct container *c, json_t *spec, struct shim_start *ret, struct error *err)
@@ -276,8 +250,9 @@ static int spawn(struct container *c, json_t *spec, struct shim_start *ret, stru
                                         .is_stdin_once = c->config.is_stdin_once,
                                         .log = c->config.log,
                                         .oci_config = spec };
-    struct shim_spare spare = spare_take(c->service);
-    int r = shim_spawn(c->service->options.shim_program, &spare, &create, seccomp_fd, ret, err);
+    const struct shim_program program = container_shim_program(c->service);
+    struct shim_spare spare = spares_take_shim(c->service->spares);
+    int r = shim_spawn(&program, &spare, &create, seccomp_fd, ret, err);
     strv_free(lower);
     return r;
 }
@@ -384,6 +359,7 @@ static int launch(struct container *c, struct error *err)
         shim_abandon(&start);
         return error_errno(err, r, "write run record");
     }
+    attach_await_expected(c);
     attach_pending(c);
     if (shim_go(&start, err) < 0)
         return explain(err);
@@ -407,10 +383,8 @@ int container_start_locked(struct container *c, struct error *err)
         return error_set(err, ERROR_NOT_MODIFIED, "container %s is already running", c->id);
     if (status == CONTAINER_REMOVING || status == CONTAINER_DEAD)
         return error_set(err, ERROR_CONFLICT, "container is marked for removal and cannot be started");
-    if (launch(c, err) == 0) {
-        janitor_add(c, spare_refill);
+    if (launch(c, err) == 0)
         return 0;
-    }
     start_failed(c, err);
     return -1;
 }
@@ -420,7 +394,6 @@ int container_start(struct container_service *s, const char *name, struct error 
     CLEANUP(container_unrefp) struct container *c = NULL;
     if (container_find(s, name, &c, err) < 0)
         return -1;
-    cgroup_expect_entry();
     pthread_mutex_lock(&c->operation);
     int r = container_start_locked(c, err);
     pthread_mutex_unlock(&c->operation);

@@ -100,7 +100,7 @@ int store_open(const char *root, struct store **ret, struct error *err)
     s->root_fd = s->lock_fd = s->layers_fd = s->blobs_fd = s->tmp_fd = FD_NONE;
     pthread_mutex_init(&s->layer_lock, NULL);
     if (open_root(s, root, err) < 0 || open_folders(s, err) < 0 || meta_open(s, err) < 0 ||
-        empty_staging(s, err) < 0 || layer_recover(s, err) < 0) {
+        empty_staging(s, err) < 0 || layer_recover(s, err) < 0 || layer_make_init(s, err) < 0) {
         store_close(s);
         return -1;
     }

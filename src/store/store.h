@@ -5,6 +5,7 @@
 //   blobs/sha256/<hex>         manifests and image configurations (store/content.h)
 //   layers/<diff id hex>/fs    unpacked layer, plain owners; overlay lower directory
 //   layers/<diff id hex>/split what is needed to rebuild its tar bit for bit (store/layer.h)
+//   layers/.init/fs            mount points, laid over every image (store/init_layer.c)
 //   containers/<id>/           upper, work, log, hosts, ... of one container (container/)
 //   tmp/                       staging; emptied at start
 #pragma once

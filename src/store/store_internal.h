@@ -23,6 +23,8 @@ int meta_open(struct store *store, struct error *err);
 void meta_close(struct store *store);
 // Drop unrecorded layer directories and records without a directory.
 int layer_recover(struct store *store, struct error *err);
+// Make what layer_init_relative_path names, where it is missing (init_layer.c).
+int layer_make_init(struct store *store, struct error *err);
 
 // --- split files (split.c): a tar stream without its file payload
 struct split_writer;

@@ -75,7 +75,7 @@ def on_disk(engine):
     for folder in ("layers", "blobs/sha256", "tmp"):
         path = engine.data_root / folder
         if path.is_dir():
-            found |= {f"{folder}/{e}" for e in os.listdir(path)}
+            found |= {f"{folder}/{e}" for e in os.listdir(path) if e != ".init"}
     return found
 
 
