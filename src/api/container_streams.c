@@ -113,12 +113,31 @@ static int drain_body(struct request *request, struct error *err)
     return 0;
 }
 
+struct attach_answer {
+    struct request *request;
+    const struct container_info *info;
+    int fd;
+    struct str leading;
+};
+
+static int answer_attach(void *context, struct container_attach *attach, int *ret_socket, struct error *err)
+{
+    struct attach_answer *answer = context;
+    struct request *request = answer->request;
+    bool is_upgrade = http_exchange_wants_upgrade(request->http);
+    if (http_hijack(request->http, is_upgrade ? stream_type(request, answer->info->has_tty) : raw_type,
+                    &answer->fd, &answer->leading) < 0)
+        return error_set(err, ERROR_CANCELLED, "the client is gone");
+    attach->leading = answer->leading.ptr;
+    attach->leading_size = answer->leading.len;
+    *ret_socket = answer->fd;
+    return 0;
+}
+
 int api_container_attach(struct request *request, struct error *err)
 {
     CLEANUP(container_info_freep) struct container_info *info = NULL;
     CLEANUP(cleanup_free) char *detach_keys = request_get(request, "detachKeys");
-    CLEANUP(str_done) struct str leading = STR_INIT;
-    CLEANUP(cleanup_close) int fd = FD_NONE;
     struct container_attach attach = {
         .wants_stdin = request_flag(request, "stdin", false),
         .wants_stdout = request_flag(request, "stdout", false),
@@ -130,19 +149,15 @@ int api_container_attach(struct request *request, struct error *err)
     if (drain_body(request, err) < 0 ||
         container_get(request->engine->containers, request->name, &info, err) < 0)
         return -1;
-    if (info->status == CONTAINER_PAUSED)
-        return error_set(err, ERROR_CONFLICT, "container %s is paused, unpause the container before attach",
-                         request->name);
-    if (http_hijack(request->http,
-                    http_exchange_wants_upgrade(request->http) ? stream_type(request, info->has_tty)
-                                                               : raw_type,
-                    &fd, &leading) < 0)
-        return error_set(err, ERROR_CANCELLED, "the client is gone");
-    attach.leading = leading.ptr;
-    attach.leading_size = leading.len;
-    if (container_attach(request->engine->containers, info->id, fd, &attach, err) < 0)
-        tell(fd, info->has_tty, err->message);
-    return 0;
+    struct attach_answer answer = { request, info, FD_NONE, STR_INIT };
+    int r = container_attach(request->engine->containers, info->id, &attach, answer_attach, &answer, err);
+    if (r < 0 && answer.fd >= 0) {
+        tell(answer.fd, info->has_tty, err->message);
+        r = 0;
+    }
+    fd_close(answer.fd);
+    str_done(&answer.leading);
+    return r;
 }
 
 int api_exec_create(struct request *request, struct error *err)

@@ -1,6 +1,7 @@
 // Attaching a client's socket: the shim takes it over; before the start it waits here.
 #include "container/container_internal.h"
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -11,6 +12,8 @@
 #include <poll.h>
 #include <string.h>
 #include <unistd.h>
+
+enum { EXPECTED_TIMEOUT_MS = 2000 };
 
 static bool parse_key(const char *text, uint8_t *ret)
 {
@@ -148,40 +151,91 @@ static int replay_logs(struct container *c, int socket, const struct container_a
     return container_logs(c->service, c->id, &query, FD_NONE, writer_to_fd(&socket), err);
 }
 
-int container_attach(struct container_service *s, const char *name, int socket,
-                     const struct container_attach *attach, struct error *err)
+// From the shim's or a waiting start's point of view: the client is in pending, or it attaches to what runs.
+static int join(struct container *c, int *own, const struct shim_message *m, bool *ret_is_running,
+                struct error *err)
 {
-    CLEANUP(container_unrefp) struct container *c = NULL;
-    if (container_find(s, name, &c, err) < 0)
+    enum container_status status = c->state.status;
+    *ret_is_running = status == CONTAINER_RUNNING;
+    if (status == CONTAINER_PAUSED)
+        return error_set(err, ERROR_CONFLICT, "container %s is paused, unpause the container before attach",
+                         c->id);
+    if (c->is_gone)
+        return error_set(err, ERROR_NOT_FOUND, "No such container: %s", c->id);
+    if (*ret_is_running)
+        return 0;
+    int r = keep_for_start(c, *own, m, err);
+    if (r == 0)
+        *own = FD_NONE;
+    return r;
+}
+
+static int answer_and_join(struct container *c, struct container_attach *attach, container_answer *answer,
+                           void *context, struct shim_message *m, int *own, bool *ret_is_running,
+                           struct error *err)
+{
+    int socket = FD_NONE;
+    if (answer(context, attach, &socket, err) < 0)
         return -1;
-    struct shim_message m = { 0 };
     struct container_attach allowed = *attach;
     allowed.wants_stdin = attach->wants_stdin && c->config.has_stdin;
-    attach_fill(&m, &allowed, c->config.has_tty);
-    if (detach_keys_parse(attach->detach_keys, m.detach_keys, &m.detach_key_count, err) < 0)
-        return -1;
+    attach_fill(m, &allowed, c->config.has_tty);
     if (attach->wants_logs && replay_logs(c, socket, attach, err) < 0)
         return -1;
     if (!attach->wants_stream)
         return 0;
-    CLEANUP(cleanup_close) int own = fcntl(socket, F_DUPFD_CLOEXEC, 3);
-    if (own < 0)
-        return error_errno(err, errno, "attach to container %s", name);
+    *own = fcntl(socket, F_DUPFD_CLOEXEC, 3);
+    if (*own < 0)
+        return error_errno(err, errno, "attach to container %s", c->id);
     // A start that is under way takes the waiting clients under c->lock: either it sees this one, or this one
     // sees it running.
     pthread_mutex_lock(&c->lock);
-    enum container_status status = c->state.status;
-    int r = 0;
-    if (status == CONTAINER_PAUSED)
-        r = error_set(err, ERROR_CONFLICT, "container %s is paused, unpause the container before attach",
-                      name);
-    else if (c->is_gone)
-        r = error_set(err, ERROR_NOT_FOUND, "No such container: %s", name);
-    else if (status != CONTAINER_RUNNING && (r = keep_for_start(c, own, &m, err)) == 0)
-        own = FD_NONE;
+    int r = join(c, own, m, ret_is_running, err);
     pthread_mutex_unlock(&c->lock);
-    if (r < 0)
+    return r;
+}
+
+static void expect(struct container *c, int change)
+{
+    pthread_mutex_lock(&c->lock);
+    c->attaches_expected += (unsigned)change;
+    if (change < 0)
+        pthread_cond_broadcast(&c->changed);
+    pthread_mutex_unlock(&c->lock);
+}
+
+void attach_await_expected(struct container *c)
+{
+    int64_t until_ns = time_monotonic_ns() + EXPECTED_TIMEOUT_MS * NS_PER_MS;
+    struct timespec until = { .tv_sec = until_ns / NS_PER_S, .tv_nsec = until_ns % NS_PER_S };
+    pthread_mutex_lock(&c->lock);
+    while (c->attaches_expected > 0 &&
+           pthread_cond_clockwait(&c->changed, &c->lock, CLOCK_MONOTONIC, &until) == 0)
+        ;
+    pthread_mutex_unlock(&c->lock);
+}
+
+int container_attach(struct container_service *s, const char *name, struct container_attach *attach,
+                     container_answer *answer, void *context, struct error *err)
+{
+    CLEANUP(container_unrefp) struct container *c = NULL;
+    CLEANUP(cleanup_close) int own = FD_NONE;
+    struct shim_message m = { 0 };
+    bool is_running = false;
+    if (container_find(s, name, &c, err) < 0 ||
+        detach_keys_parse(attach->detach_keys, m.detach_keys, &m.detach_key_count, err) < 0)
+        return -1;
+    pthread_mutex_lock(&c->lock);
+    bool is_paused = c->state.status == CONTAINER_PAUSED;
+    pthread_mutex_unlock(&c->lock);
+    if (is_paused)
+        return error_set(err, ERROR_CONFLICT, "container %s is paused, unpause the container before attach",
+                         name);
+    expect(c, 1);
+    int r = answer_and_join(c, attach, answer, context, &m, &own, &is_running, err);
+    expect(c, -1);
+    if (r < 0 || !attach->wants_stream)
         return r;
     container_event(c, "attach", NULL, NULL);
-    return status == CONTAINER_RUNNING ? shim_call(c->socket_path, &m, &own, 1, NULL, err) : 0;
+    return is_running ? shim_call(c->socket_path, &m, &own, 1, NULL, err) : 0;
 }

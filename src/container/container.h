@@ -125,10 +125,14 @@ struct container_attach {
     const void *leading;     // stdin bytes that came with the request
     size_t leading_size;
 };
-// The shim takes over `socket` (a duplicate of it); returns at once. Works before start, too: then output from the first
-// byte on arrives. ERROR_CONFLICT for a paused container.
-int container_attach(struct container_service *containers, const char *name, int socket,
-                     const struct container_attach *attach, struct error *err);
+// Called once everything that can be checked has been: tells the client that its stream begins, gives the socket (borrowed)
+// and sets attach->leading (borrowed until container_attach returns).
+typedef int container_answer(void *context, struct container_attach *attach, int *ret_socket,
+                             struct error *err);
+// The shim takes over a duplicate of the socket; returns at once. Works before start, too: then output from the first byte on
+// arrives, because a start that comes after the answer waits for this call. ERROR_CONFLICT for a paused container.
+int container_attach(struct container_service *containers, const char *name, struct container_attach *attach,
+                     container_answer *answer, void *context, struct error *err);
 
 struct container_log_query {
     bool wants_stdout, wants_stderr, wants_follow, wants_timestamps, wants_details;
