@@ -15,10 +15,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 enum { PROC_FILE_MAX = 1 << 20, FREEZE_TIMEOUT_MS = 10000, SWEEP_TIMEOUT_MS = 2000, PIDS_MAX = 1 << 20 };
@@ -151,38 +149,25 @@ int cgroup_sweep(const char *cgroup_path)
     return result;
 }
 
-// The kernel guards a write to cgroup.procs by a lock whose first taker waits for an RCU grace period (several
-// milliseconds); takers soon after do not wait. One thread of ours takes it, by entering the cgroup it is in
-// already, as soon as a start is in sight, so that the wait runs beside the preparations. Not needed on v2,
-// where the child is born in its cgroup.
-static int entry_event = FD_NONE;
-
-static void *entry_thread(void *unused)
+// A spare shim that was killed leaves its container's cgroup, which has no process in it.
+void cgroup_sweep_spares(const char *parent)
 {
     bool is_v2 = false;
     CLEANUP(cleanup_close) int base_fd = cgroup_open_base(&is_v2);
-    char tid[16];
-    uint64_t count;
-    (void)unused;
-    snprintf(tid, sizeof tid, "%d", gettid());
-    while (read(entry_event, &count, sizeof count) == sizeof count)
-        if (base_fd >= 0 && !is_v2 && cgroup_make(base_fd, "pids", "skiff") >= 0)
-            (void)cgroup_write(base_fd, "pids/skiff", "tasks", tid); // only a start's time depends on it
-    return NULL;
-}
-
-static void entry_begin(void)
-{
-    pthread_t thread;
-    entry_event = eventfd(0, EFD_CLOEXEC);
-    if (entry_event >= 0 && pthread_create(&thread, NULL, entry_thread, NULL) == 0)
-        (void)pthread_detach(thread);
-}
-
-void cgroup_expect_entry(void)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    (void)pthread_once(&once, entry_begin);
-    if (entry_event >= 0)
-        (void)!write(entry_event, &(uint64_t){ 1 }, sizeof(uint64_t));
+    DIR *hierarchies = base_fd < 0 || is_v2 ? NULL : opendir(CGROUP_ROOT);
+    for (struct dirent *e; hierarchies && (e = readdir(hierarchies));) {
+        if (e->d_name[0] == '.' || e->d_type == DT_LNK)
+            continue;
+        CLEANUP(cleanup_free) char *path = xasprintf(CGROUP_ROOT "/%s%s", e->d_name, parent);
+        DIR *directory = opendir(path);
+        for (struct dirent *d; directory && (d = readdir(directory));) {
+            CLEANUP(cleanup_free) char *relative = xasprintf("%s%s/%s", e->d_name, parent, d->d_name);
+            if (str_has_prefix(d->d_name, "spare-"))
+                (void)cgroup_remove(base_fd, relative); // another engine's, in use, is busy
+        }
+        if (directory)
+            closedir(directory);
+    }
+    if (hierarchies)
+        closedir(hierarchies);
 }

@@ -11,8 +11,10 @@
 #include "base/map.h"
 #include "container/config.h"
 #include "container/container.h"
+#include "container/directories.h"
 #include "container/seccomp.h"
 #include "container/shim_client.h"
+#include "container/spares.h"
 #include "container/spec.h"
 #include "container/userns.h"
 
@@ -73,6 +75,8 @@ struct container {
     oci_capset seccomp_caps; // what the running filter was made for
     struct pending_attach *pending;
     size_t pending_count;
+    unsigned
+        attaches_expected; // clients that have been answered or are about to be, and are not in pending yet
     struct container_waiter *waiters;
     char **exec_ids; // of all execs, running or not
 };
@@ -101,11 +105,12 @@ struct container_service {
     struct janitor_job *jobs, **jobs_tail;
     struct monitor_watch *watches; // guarded by janitor_lock
 
-    pthread_mutex_t spare_lock; // spare
-    struct shim_spare spare;    // the next start's shim
+    struct spares *spares; // the next starts' shims
 };
 
 // --- service.c
+struct shim_program container_shim_program(const struct container_service *s);
+struct container_roots container_roots(const struct container_service *s);
 
 // A
 // reference, to be given back with container_unref. ERROR_NOT_FOUND "No such container: x".
@@ -172,7 +177,8 @@ bool container_wait_stopped(struct container *c, int64_t timeout_ms);
 void container_destroy_locked(struct container *c);
 
 // --- attach.c
-// operation is held: hand the clients that came early to the shim / close them.
+// operation is held: wait for clients that are just being answered / hand those that came early to the shim / close them.
+void attach_await_expected(struct container *c);
 void attach_pending(struct container *c);
 void attach_drop_pending(struct container *c);
 // "ctrl-p,ctrl-q" -> bytes. ERROR_INVALID.
@@ -196,6 +202,6 @@ int cgroup_freeze(const char *cgroup_path, pid_t pid, bool is_frozen);
 // Kill whatever is in the cgroup and remove it from every hierarchy, for when no shim does. Missing is
 // success. Waits up to two seconds. 0 or -errno.
 int cgroup_sweep(const char *cgroup_path);
-// A process will enter a cgroup in a few milliseconds: have the kernel ready for it. Returns at once.
-void cgroup_expect_entry(void);
+// Remove what killed spare shims left below this parent.
+void cgroup_sweep_spares(const char *parent);
 bool cgroup_is_frozen(const char *cgroup_path, pid_t pid);

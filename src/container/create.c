@@ -100,7 +100,7 @@ static int choose_userns(struct container *c, struct error *err)
 static int write_file(int dir, const char *name, const struct str *text, struct error *err)
 {
     CLEANUP(cleanup_close)
-    int fd = openat(dir, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
+    int fd = openat(dir, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
     int r = fd < 0 ? -errno : fd_write_all(fd, text->ptr, text->len);
     return r < 0 ? error_errno(err, r, "write %s of the container", name) : 0;
 }
@@ -126,27 +126,18 @@ static int write_host_files(struct container *c, int dir, const char *hostname, 
     return write_file(dir, "hosts", &text, err);
 }
 
-static int make_directories(struct container *c, const char *hostname, struct error *err)
+static int fill_directories(struct container *c, const char *hostname, struct error *err)
 {
-    if (mkdir(c->directory, 0711) < 0)
-        return error_errno(err, errno, "make container directory");
     CLEANUP(cleanup_close) int dir = open(c->directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (dir < 0 || mkdirat(dir, "upper", 0755) < 0 || mkdirat(dir, "work", 0711) < 0)
-        return error_errno(err, errno, "make container directories");
-    if (mkdir(c->state_directory, 0711) < 0 && errno != EEXIST)
-        return error_errno(err, errno, "make container state directory");
+    if (dir < 0)
+        return error_errno(err, errno, "open container directory");
     return write_host_files(c, dir, hostname, err);
 }
 
 static void undo(struct container *c)
 {
-    CLEANUP(cleanup_close)
-    int containers = open(c->service->containers_directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    CLEANUP(cleanup_close) int states = open(c->service->options.exec_root, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (containers >= 0)
-        dir_remove_all_at(containers, c->id);
-    if (states >= 0)
-        dir_remove_all_at(states, c->id);
+    const struct container_roots roots = container_roots(c->service);
+    (void)directories_remove(&roots, c->id);
     userns_release(&c->service->userns, c->userns_first_id);
 }
 
@@ -201,7 +192,7 @@ static int prepare(struct container *c, const char *name, struct error *err)
         c->config.cgroup_parent ? c->config.cgroup_parent : c->service->options.cgroup_parent;
     c->cgroup_path = xasprintf("%s/%s", parent, c->id);
     c->config.log.path = xasprintf("%s/%s-json.log", c->directory, c->id);
-    if (make_directories(c, c->config.hostname, err) < 0)
+    if (fill_directories(c, c->config.hostname, err) < 0)
         return -1;
     bool joins = c->config.network.kind == NS_MODE_CONTAINER || c->config.pid.kind == NS_MODE_CONTAINER;
     if (!joins && container_build_spec(c, &c->prepared, err) < 0)
@@ -214,6 +205,16 @@ static int prepare(struct container *c, const char *name, struct error *err)
     return -1;
 }
 
+// The id comes with its directories.
+static int choose_id(struct container_service *s, char id[static ID_LEN + 1], struct error *err)
+{
+    const struct container_roots roots = container_roots(s);
+    if (spares_take_id(s->spares, id))
+        return 0;
+    id_new(id);
+    return directories_make(&roots, id, err);
+}
+
 int container_create(struct container_service *s, const char *name, const json_t *config,
                      const json_t *host_config, const json_t *networking_config, char ret_id[static 65],
                      char ***ret_warnings, struct error *err)
@@ -221,7 +222,6 @@ int container_create(struct container_service *s, const char *name, const json_t
     CLEANUP(image_freep) struct image *image = NULL;
     CLEANUP(strv_freep) char **warnings = NULL;
     char id[ID_LEN + 1];
-    cgroup_expect_entry(); // a start follows, as a rule
     const char *image_name = json_get_string(config, "Image", "");
     if (!*image_name)
         return error_set(err, ERROR_INVALID, "Config.Image must not be empty");
@@ -229,7 +229,8 @@ int container_create(struct container_service *s, const char *name, const json_t
         return -1;
     if (image_get(s->images, image_name, &image, err) < 0)
         return -1;
-    id_new(id);
+    if (choose_id(s, id, err) < 0)
+        return -1;
     CLEANUP(container_unrefp) struct container *c = container_new(s, id);
     c->image_name = xstrdup(image_name);
     memcpy(c->image_id, image->id, sizeof c->image_id);

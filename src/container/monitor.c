@@ -121,6 +121,7 @@ void container_exited(struct container *c, int exit_code, int64_t finished_ns, b
     snprintf(code, sizeof code, "%d", exit_code);
     container_event(c, "die", "exitCode", code);
     janitor_add(c, is_auto_remove ? remove_after_exit : clean_after_exit);
+    spares_refill(c->service->spares);
 }
 
 // --- the shim's end
@@ -358,7 +359,6 @@ void monitor_stop(struct container_service *s)
     pthread_cond_signal(&s->janitor_wake);
     pthread_mutex_unlock(&s->janitor_lock);
     pthread_join(s->janitor_thread, NULL);
-    shim_spare_done(&s->spare);
     while (s->watches) { // both threads are gone; what they watched runs on
         if (!s->watches->container)
             fd_close(s->watches->fd);

@@ -294,6 +294,7 @@ int recover(struct container_service *s, struct error *err)
         map_done(&recovery.recorded);
         return error_wrap(err, "recover containers");
     }
+    cgroup_sweep_spares(s->options.cgroup_parent);
     remove_unknown(s, &recovery.recorded, s->containers_directory);
     remove_unknown(s, &recovery.recorded, s->options.exec_root);
     map_done(&recovery.recorded);

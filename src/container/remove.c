@@ -18,12 +18,8 @@ enum { KILL_TIMEOUT_MS = 10000 };
 
 static void remove_directories(struct container *c)
 {
-    CLEANUP(cleanup_close)
-    int containers = open(c->service->containers_directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    CLEANUP(cleanup_close) int states = open(c->service->options.exec_root, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    int r = containers < 0 ? containers : dir_remove_all_at(containers, c->id);
-    if (r == 0)
-        r = states < 0 ? states : dir_remove_all_at(states, c->id);
+    const struct container_roots roots = container_roots(c->service);
+    int r = directories_remove(&roots, c->id);
     if (r < 0)
         log_warn("container %s: remove its directories: %s", c->id, strerror(-r));
 }

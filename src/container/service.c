@@ -438,9 +438,20 @@ static void copy_options(struct container_service *s, const struct container_opt
         s->options.stop_timeout_s = 10;
 }
 
+struct shim_program container_shim_program(const struct container_service *s)
+{
+    return (struct shim_program){ s->options.shim_program, s->options.cgroup_parent };
+}
+
+struct container_roots container_roots(const struct container_service *s)
+{
+    return (struct container_roots){ s->containers_directory, s->options.exec_root };
+}
+
 static void service_free(struct container_service *s)
 {
     size_t at = 0;
+    spares_free(s->spares);
     for (const struct map_entry *e; (e = map_next(&s->by_id, &at));)
         container_unref(e->value);
     map_done(&s->by_id);
@@ -470,10 +481,12 @@ int container_service_open(struct store *store, struct image_service *images,
     copy_options(s, options);
     s->containers_directory = xasprintf("%s/containers", store_root(store));
     s->seccomp = seccomp_cache_new();
+    const struct shim_program program = container_shim_program(s);
+    const struct container_roots roots = container_roots(s);
+    s->spares = spares_new(&program, &roots);
     userns_allocator_init(&s->userns);
     pthread_mutex_init(&s->lock, NULL);
     pthread_mutex_init(&s->janitor_lock, NULL);
-    pthread_mutex_init(&s->spare_lock, NULL);
     pthread_cond_init(&s->janitor_wake, NULL);
     int r = dir_make_all(s->containers_directory, 0711);
     if (r == 0)

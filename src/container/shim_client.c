@@ -66,8 +66,8 @@ static int receive_type(int fd, uint32_t type, struct shim_message *message, str
 
 // posix_spawn: the kernel suspends us until the execve, no memory is copied, and no code of ours runs in
 // between. The shim gets its control socket, /dev/null, an empty environment and no other descriptor; default
-// dispositions, empty mask. Its argument is room for the socket path, which it writes there for people who read `ps`.
-static int spawn(const char *program, int socket, pid_t *ret_pid)
+// dispositions, empty mask. Its first argument is room for the socket path, which it writes there for people who read `ps`.
+static int spawn(const struct shim_program *program, int socket, pid_t *ret_pid)
 {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
@@ -76,7 +76,8 @@ static int spawn(const char *program, int socket, pid_t *ret_pid)
     sigfillset(&all);
     char title[TITLE_MAX] = "spare";
     memset(title + strlen(title), ' ', sizeof title - strlen(title) - 1);
-    char *argv[] = { (char[]){ "skiff-shim" }, title, NULL }, *envp[] = { NULL };
+    char *parent CLEANUP(cleanup_free) = xstrdup(program->cgroup_parent);
+    char *argv[] = { (char[]){ "skiff-shim" }, title, parent, NULL }, *envp[] = { NULL };
     int r = posix_spawn_file_actions_init(&actions);
     if (r != 0)
         return -r;
@@ -92,7 +93,7 @@ static int spawn(const char *program, int socket, pid_t *ret_pid)
         (r = posix_spawn_file_actions_adddup2(&actions, 0, 1)) == 0 &&
         (r = posix_spawn_file_actions_adddup2(&actions, 0, 2)) == 0 &&
         (r = posix_spawn_file_actions_addclosefrom_np(&actions, SHIM_CONTROL_FD + 1)) == 0)
-        r = posix_spawn(ret_pid, program, &actions, &attributes, argv, envp);
+        r = posix_spawn(ret_pid, program->path, &actions, &attributes, argv, envp);
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
     return -r;
@@ -120,16 +121,16 @@ static void reap(pid_t pid)
         ;
 }
 
-int shim_prepare(const char *shim_program, struct shim_spare *ret, struct error *err)
+int shim_prepare(const struct shim_program *program, struct shim_spare *ret, struct error *err)
 {
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         return error_errno(err, errno, "make the monitor's socket");
     int ours CLEANUP(cleanup_close) = pair[0], theirs CLEANUP(cleanup_close) = pair[1];
     pid_t pid;
-    int r = spawn(shim_program, theirs, &pid);
+    int r = spawn(program, theirs, &pid);
     if (r < 0)
-        return error_errno(err, r, "start %s", shim_program);
+        return error_errno(err, r, "start %s", program->path);
     *ret = (struct shim_spare){ .pid = pid, .control_fd = TAKE_FD(ours) };
     return 0;
 }
@@ -144,11 +145,11 @@ void shim_spare_done(struct shim_spare *spare)
 }
 
 // A spare that died meanwhile is replaced.
-static int start_with(const char *shim_program, struct shim_spare *spare, const struct shim_create *create,
-                      int seccomp_fd, struct error *err)
+static int start_with(const struct shim_program *program, struct shim_spare *spare,
+                      const struct shim_create *create, int seccomp_fd, struct error *err)
 {
     for (int attempt = 0;; attempt++) {
-        if (spare->pid == 0 && shim_prepare(shim_program, spare, err) < 0)
+        if (spare->pid == 0 && shim_prepare(program, spare, err) < 0)
             return -1;
         int r = send_create(spare->control_fd, create, seccomp_fd);
         if (r == 0)
@@ -159,13 +160,13 @@ static int start_with(const char *shim_program, struct shim_spare *spare, const 
     }
 }
 
-int shim_spawn(const char *shim_program, struct shim_spare *spare, const struct shim_create *create,
+int shim_spawn(const struct shim_program *program, struct shim_spare *spare, const struct shim_create *create,
                int seccomp_fd, struct shim_start *ret, struct error *err)
 {
     struct shim_spare used = spare ? *spare : (struct shim_spare){ 0 };
     if (spare)
         *spare = (struct shim_spare){ 0 };
-    if (start_with(shim_program, &used, create, seccomp_fd, err) < 0)
+    if (start_with(program, &used, create, seccomp_fd, err) < 0)
         return -1;
     struct shim_start start = { .shim_pid = used.pid };
     int ours CLEANUP(cleanup_close) = used.control_fd;

@@ -16,19 +16,24 @@ struct shim_start {
     int64_t started_ns;
 };
 
-// A shim that waits for its CREATE. Starting the program costs as much as a fifth of a container's start, so one is kept
-// ready. It ends by itself when our end of its socket closes.
+// A shim that waits for its CREATE, with a container's first process prepared in a cgroup of its own below
+// `cgroup_parent`. Starting the program and making namespaces and cgroups is half of a container's start, so one is kept ready.
+// It ends by itself when our end of its socket closes.
+struct shim_program {
+    const char *path;          // of skiff-shim
+    const char *cgroup_parent; // where most containers' cgroups are
+};
 struct shim_spare {
     pid_t pid;      // 0: none
     int control_fd; // valid while pid is not 0
 };
-int shim_prepare(const char *shim_program, struct shim_spare *ret, struct error *err);
+int shim_prepare(const struct shim_program *program, struct shim_spare *ret, struct error *err);
 // Let it end and reap it. Nothing to do for an empty one.
 void shim_spare_done(struct shim_spare *spare);
 
-// Give CREATE to `spare` (taken, and left empty; NULL or empty: a fresh one is started from `shim_program`); returns once the
-// namespaces exist (container_pid set).
-int shim_spawn(const char *shim_program, struct shim_spare *spare, const struct shim_create *create,
+// Give CREATE to `spare` (taken, and left empty; NULL or empty: a fresh one is started); returns once the namespaces exist
+// (container_pid set).
+int shim_spawn(const struct shim_program *program, struct shim_spare *spare, const struct shim_create *create,
                int seccomp_fd, struct shim_start *ret, struct error *err);
 // Send GO and wait for STARTED; the shim's ERROR comes back with its kind (see runtime_start).
 int shim_go(struct shim_start *start, struct error *err);

@@ -30,7 +30,6 @@ struct runtime_spec {
     const char *cgroup_path;                 // e.g. "/skiff/<id>", below each hierarchy's root
     int seccomp_fd;                          // BPF bytes (oci_seccomp_compile); FD_NONE: no filter
     int stdio[3];                            // ends for the container; FD_NONE with a terminal
-    bool has_cgroup_manager_delegated;       // reserved, false
 };
 
 struct runtime_plan; // opaque
@@ -45,14 +44,39 @@ struct runtime_container {
     int pidfd;
     int report_fd;   // internal: barriers and failure reports; closes on execve
     int terminal_fd; // the pty's master when the process has a terminal, else FD_NONE
+    int late_fds[2]; // internal: closed when nobody waits (see apply_done in create.c)
     char *cgroup_path;
 };
+
+// A container's first process, born ahead of its plan: what the kernel takes longest over (namespaces, cgroups and
+// entering them) is done while nobody waits. cgroup v1 only: there a process enters a cgroup by a write that may wait for
+// an RCU grace period, and the directories can be renamed once the container has a name; on v2 a process is born in its
+// cgroup for nothing, but the directory cannot be renamed.
+struct runtime_embryo {
+    pid_t pid; // 0: none
+    int pidfd;
+    int report_fd;     // as in runtime_container
+    char *cgroup_path; // owned
+    unsigned cgroups;  // bit i: is in the i-th v1 hierarchy (apply/cgroups.c)
+};
+// Called in the child to make the plan anew from the document that runtime_create_begin was given: the same plan as the
+// parent's. What it returns lives until execve. seccomp_fd and stdio of its spec are filled in by the runtime.
+typedef int runtime_replan(int document_fd, struct runtime_plan **ret, struct error *err);
+// ERROR_UNSUPPORTED where containers start as quickly without one (v2).
+int runtime_embryo_new(const char *cgroup_path, runtime_replan *replan, struct runtime_embryo *ret,
+                       struct error *err);
+// Whether this plan's container can grow from it: the namespaces must be those that it was born with.
+bool runtime_embryo_suits(const struct runtime_embryo *embryo, const struct runtime_plan *plan);
+// Ends and removes it. Nothing to do for an empty one.
+void runtime_embryo_done(struct runtime_embryo *embryo);
 
 // Carry the plan out up to the barrier in front of execve. In two halves, so that the caller can set up networking while
 // the child mounts: begin returns as soon as the child's namespaces exist (network namespace: /proc/<pid>/ns/net),
 // finish waits for the child to be ready at the barrier (everything done but execve). On error everything that was made is
-// undone ("as if never attempted").
-int runtime_create_begin(struct runtime_plan *plan, struct runtime_container *ret, struct error *err);
+// undone ("as if never attempted"). An embryo that suits is taken and left empty, and told the plan by `document_fd`
+// (borrowed); NULL: a child is born with the plan.
+int runtime_create_begin(struct runtime_plan *plan, struct runtime_embryo *embryo, int document_fd,
+                         struct runtime_container *ret, struct error *err);
 int runtime_create_finish(struct runtime_container *container, struct error *err);
 // Let it execve and report what came of it: ERROR_NOT_FOUND (exit 127 in Docker: "exec: \"x\": executable file not found in
 // $PATH"), ERROR_DENIED (126: permission denied), ERROR_INVALID (126: exec format error, bad cwd) or 0.

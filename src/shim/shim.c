@@ -1,5 +1,5 @@
-// Theory of operation. One process, one thread, one container. Set-up is a straight line: read CREATE, make
-// the streams, plan, clone, say NAMESPACES; while the child mounts, do what nobody waits for (pid file, log,
+// Theory of operation. One process, one thread, one container. Set-up is a straight line: prepare what can be
+// prepared (an embryo), read CREATE, make the streams, plan, clone or adopt, say NAMESPACES; while the child mounts, do what nobody waits for (pid file, log,
 // loop); then the loop. GO lets init execve. From there on nothing here depends on skiffd: connections come
 // and go, the log is written, and the end is recorded on disk. What was needed for the start only (documents,
 // plan) is given back before the container's first line. Failure before STARTED: everything is undone, ERROR
@@ -26,6 +26,12 @@
 #include <unistd.h>
 
 enum { DOCUMENT_MAX = 16 << 20, RELEASED_LINGER_MS = 10000 };
+
+// What is there before the container is known.
+struct preparation {
+    struct runtime_embryo embryo;
+    int document_fd;
+};
 
 static void ignore_signal(int signal)
 {
@@ -59,7 +65,21 @@ static int send_error(int fd, const struct error *err)
     return 1;
 }
 
-static int receive_create(struct shim_create *create, int *ret_seccomp_fd, struct error *err)
+static int read_document(int fd, struct shim_create *create, struct error *err)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0 || st.st_size <= 0 || st.st_size > DOCUMENT_MAX)
+        return error_set(err, ERROR_INVALID, "shim: bad document");
+    void *text = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (text == MAP_FAILED)
+        return error_errno(err, errno, "map the document");
+    int r = shim_create_parse(text, (size_t)st.st_size, create, err);
+    (void)munmap(text, (size_t)st.st_size);
+    return r;
+}
+
+static int receive_create(struct shim_create *create, int *ret_document_fd, int *ret_seccomp_fd,
+                          struct error *err)
 {
     struct shim_message message;
     int fds[SHIM_FDS_MAX];
@@ -68,18 +88,12 @@ static int receive_create(struct shim_create *create, int *ret_seccomp_fd, struc
     if (r < 1)
         return r == 0 ? error_set(err, ERROR_CANCELLED, "no request")
                       : error_errno(err, r, "receive the request");
-    struct stat st;
-    void *text = MAP_FAILED;
     if (message.type != SHIM_CREATE || count < 1 || count > 2)
         r = error_set(err, ERROR_INVALID, "shim: expected CREATE with a document");
-    else if (fstat(fds[0], &st) < 0 || st.st_size <= 0 || st.st_size > DOCUMENT_MAX ||
-             (text = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fds[0], 0)) == MAP_FAILED)
-        r = error_set(err, ERROR_INVALID, "shim: bad document");
     else
-        r = shim_create_parse(text, (size_t)st.st_size, create, err);
-    if (text != MAP_FAILED)
-        (void)munmap(text, (size_t)st.st_size);
+        r = read_document(fds[0], create, err);
     *ret_seccomp_fd = r >= 0 && count == 2 ? TAKE_FD(fds[1]) : FD_NONE;
+    *ret_document_fd = r >= 0 ? TAKE_FD(fds[0]) : FD_NONE;
     for (size_t i = 0; i < count; i++)
         fd_close(fds[i]);
     return r;
@@ -108,19 +122,28 @@ static void write_pid(const struct shim *shim)
         (void)fd_write_all(fd, text, (size_t)n);
 }
 
+static void say_namespaces(pid_t pid)
+{
+    struct shim_message message = { .type = SHIM_NAMESPACES, .pid = pid };
+    (void)shimproto_send(SHIM_CONTROL_FD, &message, NULL, 0);
+}
+
 // From the child's birth to its barrier; skiffd plugs the network meanwhile.
 static int create_container(struct shim *shim, struct shim_create *create, struct runtime_plan *plan,
-                            struct error *err)
+                            struct preparation *early, struct error *err)
 {
-    int r = shimproto_listen(shim->socket_path);
+    int r = shimproto_listen(shim->socket_path); // first: clients may be handed over from NAMESPACES on
     if (r < 0)
         return error_errno(err, r, "listen at %s", shim->socket_path);
     shim->listener = watch_for(r, connection_accept, shim);
-    if (runtime_create_begin(plan, &shim->container, err) < 0)
+    bool has_namespaces = runtime_embryo_suits(&early->embryo, plan);
+    if (has_namespaces)
+        say_namespaces(early->embryo.pid);
+    if (runtime_create_begin(plan, &early->embryo, early->document_fd, &shim->container, err) < 0)
         return -1;
     shim->init.pid = shim->container.pid;
-    struct shim_message message = { .type = SHIM_NAMESPACES, .pid = shim->container.pid };
-    (void)shimproto_send(SHIM_CONTROL_FD, &message, NULL, 0);
+    if (!has_namespaces)
+        say_namespaces(shim->container.pid);
     write_pid(shim);
     (void)shim_log_open(&shim->log, &create->log);
     if ((r = loop_open(&shim->loop)) < 0 || (r = fcntl(SHIM_CONTROL_FD, F_SETFL, O_NONBLOCK)) < 0) {
@@ -130,33 +153,59 @@ static int create_container(struct shim *shim, struct shim_create *create, struc
     return runtime_create_finish(&shim->container, err);
 }
 
-static int plan_and_create(struct shim *shim, struct shim_create *create, int seccomp_fd, struct error *err)
+// The document's request in the runtime's terms; config and rootfs are the caller's memory, and must outlive the plan.
+static int spec_of(struct shim_create *create, struct oci_runtime_config *config,
+                   struct runtime_rootfs *rootfs, struct runtime_spec *ret, struct error *err)
 {
-    struct oci_runtime_config config;
-    if (oci_runtime_config_parse(create->oci_config, &config, err) < 0)
+    if (oci_runtime_config_parse(create->oci_config, config, err) < 0)
         return -1;
     json_decref(create->oci_config);
     create->oci_config = NULL;
-    init_process(shim, create, &config);
-    struct runtime_rootfs rootfs = { .layers_dir = create->layers_dir,
-                                     .lower = create->lower,
-                                     .upper_parent = create->upper_parent,
-                                     .is_volatile = create->is_volatile };
+    *rootfs = (struct runtime_rootfs){ .layers_dir = create->layers_dir,
+                                       .lower = create->lower,
+                                       .upper_parent = create->upper_parent,
+                                       .is_volatile = create->is_volatile };
+    *ret = (struct runtime_spec){ .config = config,
+                                  .rootfs = create->lower && create->lower[0] ? rootfs : NULL,
+                                  .bundle = create->state_dir,
+                                  .cgroup_path = create->cgroup_path,
+                                  .seccomp_fd = FD_NONE,
+                                  .stdio = { FD_NONE, FD_NONE, FD_NONE } };
+    return 0;
+}
+
+// In the embryo: the same plan as plan_and_create's, from the same document.
+static int replan(int document_fd, struct runtime_plan **ret, struct error *err)
+{
+    static struct shim_create create;
+    static struct oci_runtime_config config;
+    static struct runtime_rootfs rootfs;
+    struct runtime_spec spec;
+    if (read_document(document_fd, &create, err) < 0 || spec_of(&create, &config, &rootfs, &spec, err) < 0)
+        return -1;
+    return runtime_plan_new(&spec, ret, err);
+}
+
+static int plan_and_create(struct shim *shim, struct shim_create *create, int seccomp_fd,
+                           struct preparation *early, struct error *err)
+{
+    struct oci_runtime_config config;
+    struct runtime_rootfs rootfs;
+    struct runtime_spec spec;
     struct process_stdio stdio;
     struct runtime_plan *plan = NULL;
+    if (spec_of(create, &config, &rootfs, &spec, err) < 0)
+        return -1;
+    init_process(shim, create, &config);
     int r = process_open_stdio(&shim->init, &stdio);
     if (r < 0)
         r = error_errno(err, r, "make pipes");
-    struct runtime_spec spec = { .config = &config,
-                                 .rootfs = create->lower && create->lower[0] ? &rootfs : NULL,
-                                 .bundle = shim->state_dir,
-                                 .cgroup_path = create->cgroup_path,
-                                 .seccomp_fd = seccomp_fd,
-                                 .stdio = { stdio.child[0], stdio.child[1], stdio.child[2] } };
+    spec.seccomp_fd = seccomp_fd;
+    memcpy(spec.stdio, stdio.child, sizeof spec.stdio);
     if (r == 0)
         r = runtime_plan_new(&spec, &plan, err);
     if (r == 0)
-        r = create_container(shim, create, plan, err);
+        r = create_container(shim, create, plan, early, err);
     runtime_plan_free(plan);
     process_close_child_ends(&stdio);
     oci_runtime_config_done(&config);
@@ -218,20 +267,43 @@ static void show_title(char *title, const char *text)
     memset(title + n, 0, room - n);
 }
 
-int shim_main(char *title)
+// Failing costs time only: the container's process is then born when it is known.
+static void prepare(struct preparation *early, const char *cgroup_parent)
+{
+    struct error ignored;
+    *early =
+        (struct preparation){ .embryo = { .pidfd = FD_NONE, .report_fd = FD_NONE }, .document_fd = FD_NONE };
+    if (!cgroup_parent)
+        return;
+    char *path CLEANUP(cleanup_free) = xasprintf("%s/spare-%d", cgroup_parent, (int)getpid());
+    (void)runtime_embryo_new(path, replan, &early->embryo, &ignored);
+}
+
+static void preparation_done(struct preparation *early)
+{
+    runtime_embryo_done(&early->embryo);
+    early->document_fd = fd_close(early->document_fd);
+}
+
+int shim_main(char *title, const char *cgroup_parent)
 {
     static struct shim shim = { .listener = { .fd = FD_NONE }, .children = { .fd = FD_NONE } };
     struct shim_create create = { 0 };
+    struct preparation early;
     struct error err = { 0 };
     int seccomp_fd = FD_NONE;
     detach_from_parent();
-    if (receive_create(&create, &seccomp_fd, &err) < 0)
+    prepare(&early, cgroup_parent);
+    if (receive_create(&create, &early.document_fd, &seccomp_fd, &err) < 0) {
+        preparation_done(&early);
         return send_error(SHIM_CONTROL_FD, &err);
+    }
     shim.id = TAKE_PTR(create.id);
     shim.socket_path = TAKE_PTR(create.socket_path);
     show_title(title, shim.socket_path);
-    shim.state_dir = TAKE_PTR(create.state_dir);
-    int r = plan_and_create(&shim, &create, seccomp_fd, &err);
+    shim.state_dir = xstrdup(create.state_dir);
+    int r = plan_and_create(&shim, &create, seccomp_fd, &early, &err);
+    preparation_done(&early);
     fd_close(seccomp_fd);
     shim_create_done(&create);
     if (r < 0) {

@@ -5,5 +5,6 @@
 
 // The whole life of skiff-shim: CREATE is expected on SHIM_CONTROL_FD. Returns the program's exit status: 0
 // when the container ran and ended, 1 when it never started.
-// `title` (may be NULL) is memory that `ps` shows: the socket path is written over it.
-int shim_main(char *title);
+// `title` (may be NULL) is memory that `ps` shows: the socket path is written over it. `cgroup_parent` (may be NULL) is
+// where a container's cgroup will most likely be wanted: its first process is prepared there before CREATE comes.
+int shim_main(char *title, const char *cgroup_parent);

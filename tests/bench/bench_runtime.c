@@ -65,7 +65,7 @@ static int run_one(const struct runtime_spec *spec, int64_t at[static STEPS + 1]
     at[0] = time_monotonic_ns();
     int r = runtime_plan_new(spec, &plan, &err);
     if (r == 0)
-        r = runtime_create_begin(plan, &c, &err);
+        r = runtime_create_begin(plan, NULL, FD_NONE, &c, &err);
     at[1] = time_monotonic_ns();
     if (r == 0)
         r = runtime_create_finish(&c, &err);

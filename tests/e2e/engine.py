@@ -37,6 +37,9 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
+SPARES_MAX = 2  # of each kind (container/spares.c)
+
+
 class Engine:
     """engine.docker("run", "--rm", "busybox", "true"), engine.skiff(...), engine.api("GET", "/version").
 
@@ -194,10 +197,21 @@ class Engine:
                     pass
         return pids
 
+    def spare_ids(self):
+        """Of directories that are kept for the next containers: nothing has been written to them, and they are few."""
+        def size(path):
+            try:
+                return path.stat().st_size
+            except FileNotFoundError:  # going, or being made
+                return 0
+        folder = self.data_root / "containers"
+        spares = {p.name for p in folder.iterdir() if size(p / "hostname") == 0} if folder.is_dir() else set()
+        return spares if len(spares) <= SPARES_MAX else set()
+
     def container_ids(self):
-        """Of every container that has a directory, whatever the engine knows of it."""
+        """Of every container that has a directory, whatever the engine knows of it; spare ones left out."""
         return {p.name for d in (self.data_root / "containers", self.exec_root) if d.is_dir() for p in d.iterdir()
-                if len(p.name) == 64}
+                if len(p.name) == 64} - self.spare_ids()
 
     def remove_cgroups(self):
         """Of containers whose shims close() had to kill: nobody else ends them."""

@@ -65,7 +65,7 @@ def test_removed_on_exit_even_when_the_exit_was_in_the_gap(fresh_engine, busybox
     time.sleep(1.5)
     engine.start()
     wait_until(lambda: not engine.docker("ps", "-aq").stdout.strip())
-    wait_until(lambda: not list((engine.data_root / "containers").iterdir()))
+    wait_until(lambda: not engine.container_ids())
 
 
 def test_state_is_consistent_after_kills_at_random_points(fresh_engine, busybox_rootfs):
@@ -109,7 +109,7 @@ def test_state_is_consistent_after_kills_at_random_points(fresh_engine, busybox_
             removed = engine.api("DELETE", f"/containers/{container['Id']}?force=1")
             assert removed[0] in (204, 404, 409), (cycle, removed, engine.log())
     wait_until(lambda: engine.api("GET", "/containers/json?all=1")[2] == [])
-    wait_until(lambda: not list((engine.data_root / "containers").iterdir()))
+    wait_until(lambda: not engine.container_ids())
     wait_until(lambda: [p for p in engine.leftover_pids() if p != engine.pid] == [])
     assert engine.docker("run", "--rm", "busybox", "echo", "still good").stdout == "still good\n"
 
@@ -186,7 +186,7 @@ def test_a_record_that_makes_no_sense_is_listed_as_dead(fresh_engine, busybox_ro
     assert engine.api("GET", "/containers/json?all=1")[2] == []
     wait_until(lambda: not cgroups_of(container))
     wait_until(lambda: [p for p in engine.leftover_pids() if p != engine.pid] == [])
-    assert not engine.container_ids()
+    wait_until(lambda: not engine.container_ids())
 
 
 def test_a_stale_pid_file_blocks_no_start(fresh_engine):

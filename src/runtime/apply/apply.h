@@ -15,6 +15,7 @@ struct cgroups {
     int fd;                            // v2: the cgroup's directory, else FD_NONE
     const char *tops[CGROUP_TOPS_MAX]; // v1 hierarchies in which it was made; "" on v2
     size_t top_count;
+    unsigned entered; // bit i: the process is in the i-th v1 hierarchy already
 };
 
 struct apply {
@@ -32,7 +33,10 @@ struct apply {
     uint64_t self_dev, self_ino; // our own executable: never run inside
     pid_t pid;
     int pidfd;
+    uint64_t late_flags; // in the child: namespaces that it was born without and makes itself
 };
+void apply_init(struct apply *a, struct runtime_plan *plan);
+void runtime_close_late(struct runtime_container *container);
 
 // report.c: one SOCK_SEQPACKET pair a process; packets are plain structs between two copies of the same
 // program.
@@ -49,7 +53,11 @@ int barrier_open(int fd, struct error *err);
 int barrier_wait(int fd, struct error *err);
 
 // cgroups.c
-int cgroups_make(struct apply *a, struct error *err);
+// Make and limit the container's cgroups; those that an embryo is in (NULL: none) are renamed.
+int cgroups_make(struct apply *a, const struct runtime_embryo *embryo, struct error *err);
+// v1: cgroups of an embryo, entered; *ret_entered tells which. Removed again by cgroups_remove.
+int cgroups_make_early(const char *path, pid_t pid, unsigned *ret_entered, struct error *err);
+int cgroups_remove(const char *path, struct error *err);
 int cgroups_enter(const struct cgroups *c, const char *path, pid_t pid, struct error *err);
 // Existing cgroups of a container, for exec.
 int cgroups_find(struct cgroups *c, const char *path, struct error *err);
@@ -59,8 +67,13 @@ void cgroups_done(struct cgroups *c);
 int sources_open(struct apply *a, struct error *err);
 int sources_finish(struct apply *a, struct error *err);
 
-// child.c: never returns.
-void child_run(struct apply *a) __attribute__((noreturn));
+// embryo.c: tell it what its container is, and which document says so; then hand it what the parent opened, which is its
+// first barrier.
+int embryo_adopt(struct apply *a, struct runtime_embryo *embryo, int document_fd, struct error *err);
+int embryo_equip(struct apply *a, struct error *err);
+
+// child.c: never returns. `wait` is the first barrier: 0, or -1 with *err.
+void child_run(struct apply *a, int (*wait)(struct apply *a, struct error *err)) __attribute__((noreturn));
 // child_mounts.c
 struct child_mounts {
     int root_fd, proc_fd, devpts_fd, dev_fd; // attached mounts; FD_NONE when the config has none

@@ -41,13 +41,30 @@ static bool has_top(const struct cgroups *c, const char *top)
     return false;
 }
 
-static int make_v1(struct apply *a, const char *path, struct error *err)
+// From the embryo's name to the container's. False: it is not there to be renamed, or not to that parent.
+static bool rename_early(const struct cgroups *c, const char *top, const char *from, const char *to)
+{
+    char old[DIRECTORY_MAX], new[DIRECTORY_MAX];
+    if (directory_of(old, top, from) < 0 || directory_of(new, top, to) < 0)
+        return false;
+    if (renameat(c->base_fd, old, c->base_fd, new) == 0)
+        return true;
+    // Renamed already under its other name (cpu and cpuacct).
+    return errno == ENOENT && faccessat(c->base_fd, new, F_OK, 0) == 0;
+}
+
+static int make_v1(struct apply *a, const struct runtime_embryo *embryo, const char *path, struct error *err)
 {
     struct cgroups *c = &a->cgroups;
     for (size_t i = 0; i < sizeof v1_tops / sizeof *v1_tops; i++) {
         bool is_cpuset = strcmp(v1_tops[i], "cpuset") == 0;
         if (is_cpuset && !a->plan->wants_cpuset)
             continue;
+        if (embryo && (embryo->cgroups & 1u << i) && rename_early(c, v1_tops[i], embryo->cgroup_path, path)) {
+            c->entered |= 1u << i;
+            c->tops[c->top_count++] = v1_tops[i];
+            continue;
+        }
         int r = cgroup_make(c->base_fd, v1_tops[i], path);
         if (r == 0 && is_cpuset)
             r = cgroup_inherit_cpuset(c->base_fd, path);
@@ -94,27 +111,40 @@ static int write_limit(const struct cgroups *c, const char *path, const struct p
     return r < 0 ? error_errno(err, r, "cgroup: write %s to %s", w->value, file) : 0;
 }
 
+static void rule_text(const struct oci_device_rule *d, char text[static 64])
+{
+    char major[24], minor[24];
+    snprintf(major, sizeof major, d->major < 0 ? "*" : "%" PRId64, d->major);
+    snprintf(minor, sizeof minor, d->minor < 0 ? "*" : "%" PRId64, d->minor);
+    if (d->type == 'a' && d->major < 0 && d->minor < 0)
+        snprintf(text, 64, "a");
+    else
+        snprintf(text, 64, "%c %s:%s %s", d->type, major, minor, d->access);
+}
+
+// One rule a write; a file stays open for the rules that follow each other in it.
 static int devices_v1(const struct cgroups *c, const char *path, const struct oci_device_rule *rules,
                       size_t count, struct error *err)
 {
-    char directory[DIRECTORY_MAX], text[64], major[24], minor[24];
+    char directory[DIRECTORY_MAX], text[64];
     if (!has_top(c, "devices"))
         return error_set(err, ERROR_UNSUPPORTED,
                          "cgroup: cannot restrict devices: the host has no devices controller");
     int r = directory_of(directory, "devices", path);
-    for (size_t i = 0; i < count && r == 0; i++) {
-        const struct oci_device_rule *d = &rules[i];
-        snprintf(major, sizeof major, d->major < 0 ? "*" : "%" PRId64, d->major);
-        snprintf(minor, sizeof minor, d->minor < 0 ? "*" : "%" PRId64, d->minor);
-        if (d->type == 'a' && d->major < 0 && d->minor < 0)
-            snprintf(text, sizeof text, "a");
-        else
-            snprintf(text, sizeof text, "%c %s:%s %s", d->type, major, minor, d->access);
-        r = cgroup_write(c->base_fd, directory, d->is_allow ? "devices.allow" : "devices.deny", text);
-        if (r < 0)
-            return error_errno(err, r, "cgroup: device rule \"%s\"", text);
+    int directory_fd CLEANUP(cleanup_close) =
+        r < 0 ? r : openat(c->base_fd, directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int fd CLEANUP(cleanup_close) = FD_NONE;
+    for (size_t i = 0; i < count; i++) {
+        if (i == 0 || rules[i].is_allow != rules[i - 1].is_allow) {
+            fd_close(fd);
+            fd = openat(directory_fd, rules[i].is_allow ? "devices.allow" : "devices.deny",
+                        O_WRONLY | O_CLOEXEC | O_NOCTTY);
+        }
+        rule_text(&rules[i], text);
+        if (fd < 0 || write(fd, text, strlen(text)) < 0)
+            return error_errno(err, errno, "cgroup: device rule \"%s\"", text);
     }
-    return r < 0 ? error_errno(err, r, "cgroup: device rules") : 0;
+    return 0;
 }
 
 static int devices_v2(const struct cgroups *c, const struct oci_device_rule *rules, size_t count,
@@ -149,7 +179,7 @@ static int limit(struct apply *a, const char *path, struct error *err)
                     : devices_v1(c, path, a->plan->device_rules, a->plan->device_rule_count, err);
 }
 
-int cgroups_make(struct apply *a, struct error *err)
+int cgroups_make(struct apply *a, const struct runtime_embryo *embryo, struct error *err)
 {
     struct cgroups *c = &a->cgroups;
     const char *path = a->plan->spec.cgroup_path;
@@ -159,7 +189,7 @@ int cgroups_make(struct apply *a, struct error *err)
     if (c->base_fd < 0)
         return error_errno(err, c->base_fd, "open /sys/fs/cgroup");
     c->was_made = true;
-    if ((c->is_v2 ? make_v2(a, path, err) : make_v1(a, path, err)) < 0)
+    if ((c->is_v2 ? make_v2(a, path, err) : make_v1(a, embryo, path, err)) < 0)
         return -1;
     return limit(a, path, err);
 }
@@ -180,16 +210,52 @@ int cgroups_find(struct cgroups *c, const char *path, struct error *err)
     return 0;
 }
 
+static bool is_entered(const struct cgroups *c, const char *top)
+{
+    for (size_t i = 0; i < sizeof v1_tops / sizeof *v1_tops; i++)
+        if (strcmp(v1_tops[i], top) == 0)
+            return c->entered & 1u << i;
+    return false;
+}
+
 int cgroups_enter(const struct cgroups *c, const char *path, pid_t pid, struct error *err)
 {
     char directory[DIRECTORY_MAX], text[16];
     snprintf(text, sizeof text, "%d", pid);
     for (size_t i = 0; i < c->top_count; i++) {
+        if (is_entered(c, c->tops[i]))
+            continue;
         int r = directory_of(directory, c->tops[i], path);
         if (r == 0)
             r = cgroup_write(c->base_fd, directory, "cgroup.procs", text);
         if (r < 0)
             return error_errno(err, r, "cgroup: enter %s", directory);
+    }
+    return 0;
+}
+
+int cgroups_make_early(const char *path, pid_t pid, unsigned *ret_entered, struct error *err)
+{
+    bool is_v2 = false;
+    int base_fd CLEANUP(cleanup_close) = cgroup_open_base(&is_v2);
+    char directory[DIRECTORY_MAX], text[16];
+    if (base_fd < 0 || is_v2)
+        return error_set(err, ERROR_UNSUPPORTED, "cgroup v2, or none");
+    snprintf(text, sizeof text, "%d", pid);
+    *ret_entered = 0;
+    for (size_t i = 0; i < sizeof v1_tops / sizeof *v1_tops; i++) {
+        if (strcmp(v1_tops[i], "cpuset") == 0) // only where it is asked for
+            continue;
+        int r = cgroup_make(base_fd, v1_tops[i], path);
+        if (r == -ENOENT || r == -EROFS)
+            continue;
+        if (r == 0)
+            r = directory_of(directory, v1_tops[i], path);
+        if (r == 0)
+            r = cgroup_write(base_fd, directory, "cgroup.procs", text);
+        if (r < 0)
+            return error_errno(err, r, "cgroup: enter %s in %s", path, v1_tops[i]);
+        *ret_entered |= 1u << i;
     }
     return 0;
 }
@@ -216,7 +282,7 @@ static int remove_directory(int base_fd, const char *directory, int64_t deadline
     }
 }
 
-static int remove_all(const char *path, struct error *err)
+int cgroups_remove(const char *path, struct error *err)
 {
     bool is_v2 = false;
     int base_fd CLEANUP(cleanup_close) = cgroup_open_base(&is_v2);
@@ -243,11 +309,12 @@ int runtime_destroy(struct runtime_container *container, struct error *err)
         else
             (void)waitid((idtype_t)P_PIDFD, (id_t)container->pidfd, &(siginfo_t){ 0 }, WEXITED | WNOHANG);
     }
-    if (container->cgroup_path && *container->cgroup_path && remove_all(container->cgroup_path, err) < 0)
+    if (container->cgroup_path && *container->cgroup_path && cgroups_remove(container->cgroup_path, err) < 0)
         result = -1;
     container->pidfd = fd_close(container->pidfd);
     container->report_fd = fd_close(container->report_fd);
     container->terminal_fd = fd_close(container->terminal_fd);
+    runtime_close_late(container);
     free(container->cgroup_path);
     container->cgroup_path = NULL;
     return result;

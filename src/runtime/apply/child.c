@@ -112,15 +112,17 @@ static int set_up_files(struct apply *a, int *ret_slave, struct error *err)
     return child_pivot(a, &m, err);
 }
 
-static int set_up(struct apply *a, struct error *err)
+static int set_up(struct apply *a, int (*wait)(struct apply *a, struct error *err), struct error *err)
 {
     int slave = FD_NONE;
     bool has_own_network = a->plan->clone_flags & CLONE_NEWNET;
     process_reset_signals();
     if (has_own_network && !a->plan->has_userns && raise_loopback(err) < 0)
         return -1;
-    if (barrier_wait(a->sock[1], err) < 0)
+    if (wait(a, err) < 0)
         return -1;
+    if (a->late_flags && unshare((int)a->late_flags) < 0)
+        return error_errno(err, errno, "make namespaces");
     if (a->plan->has_userns && become_root_inside(err) < 0)
         return -1;
     if (has_own_network && a->plan->has_userns && raise_loopback(err) < 0)
@@ -139,10 +141,11 @@ static int set_up(struct apply *a, struct error *err)
     return process_dress(&a->plan->config->process, a->filter, a->filter_size, err);
 }
 
-void child_run(struct apply *a)
+void child_run(struct apply *a, int (*wait)(struct apply *a, struct error *err))
 {
     struct error err = { 0 };
-    if (set_up(a, &err) == 0 && report_ready(a->sock[1], &err) == 0 && barrier_wait(a->sock[1], &err) == 0)
+    if (set_up(a, wait, &err) == 0 && report_ready(a->sock[1], &err) == 0 &&
+        barrier_wait(a->sock[1], &err) == 0)
         (void)process_execute(&a->plan->config->process, a->self_dev, a->self_ino, &err);
     report_error(a->sock[1], &err);
     _exit(EXIT_SETUP_FAILED);

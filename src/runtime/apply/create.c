@@ -11,6 +11,9 @@
 //   finish: receives terminal and READY   <------ READY; waits
 //   start: open the second barrier        ------> execve: the channel closes | the error is sent
 //
+// With an embryo (embryo.c) the child and its cgroups exist before the plan does: the cgroups are renamed, and
+// the child is told the plan instead of being born with it. Everything else is the same.
+//
 // A failure on either side ends in one place, undo: kill, reap, remove the cgroups. Mounts live in the
 // child's namespace only and go with it.
 #include "runtime/apply/apply.h"
@@ -29,7 +32,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-static void apply_init(struct apply *a, struct runtime_plan *plan)
+void apply_init(struct apply *a, struct runtime_plan *plan)
 {
     *a = (struct apply){ .plan = plan,
                          .root_fd = FD_NONE,
@@ -45,6 +48,8 @@ static void apply_init(struct apply *a, struct runtime_plan *plan)
         a->cgroup_mounts[i] = FD_NONE;
 }
 
+// The clones of the layers' and the upper directory stay for a while: closing a mount that is attached nowhere
+// waits for an RCU grace period, and there is time for that while the child runs execve.
 static void apply_done(struct apply *a)
 {
     int *fds[] = { &a->root_fd,   &a->overlay_fd, &a->layers_fd, &a->upper_fd, &a->null_fd,
@@ -102,9 +107,14 @@ static int settle_userns(struct apply *a, struct error *err)
     return a->userns_fd < 0 ? error_errno(err, errno, "open the user namespace") : 0;
 }
 
+static int wait_at_barrier(struct apply *a, struct error *err)
+{
+    return barrier_wait(a->sock[1], err);
+}
+
 __attribute__((noreturn)) static void run_child(void *context)
 {
-    child_run(context);
+    child_run(context, wait_at_barrier);
 }
 
 static int clone_container(struct apply *a, struct error *err)
@@ -132,7 +142,7 @@ static uint32_t host_uid(const struct runtime_plan *p)
     return p->has_userns ? plan_map_id(c->uid_mappings, c->uid_mapping_count, uid) : uid;
 }
 
-static int begin(struct apply *a, struct error *err)
+static int begin(struct apply *a, struct runtime_embryo *embryo, int document_fd, struct error *err)
 {
     const struct runtime_plan *p = a->plan;
     (void)prctl(PR_SET_DUMPABLE,
@@ -140,26 +150,32 @@ static int begin(struct apply *a, struct error *err)
     if (process_identify_self(&a->self_dev, &a->self_ino, err) < 0 ||
         process_map_filter(p->spec.seccomp_fd, &a->filter, &a->filter_size, err) < 0)
         return -1;
-    if (cgroups_make(a, err) < 0 || sources_open(a, err) < 0)
+    if (cgroups_make(a, embryo, err) < 0 || (embryo && embryo_adopt(a, embryo, document_fd, err) < 0) ||
+        sources_open(a, err) < 0)
         return -1;
     process_own_stdio(p->spec.stdio, host_uid(p));
-    if (clone_container(a, err) < 0 || process_dress_outside(&p->config->process, a->pid, err) < 0)
+    if (!embryo && clone_container(a, err) < 0)
+        return -1;
+    if (process_dress_outside(&p->config->process, a->pid, err) < 0)
         return -1;
     if (!a->cgroups.is_v2 && cgroups_enter(&a->cgroups, p->spec.cgroup_path, a->pid, err) < 0)
         return -1;
     if (settle_userns(a, err) < 0 || sources_finish(a, err) < 0)
         return -1;
-    return barrier_open(a->sock[0], err);
+    return embryo ? embryo_equip(a, err) : barrier_open(a->sock[0], err);
 }
 
-int runtime_create_begin(struct runtime_plan *plan, struct runtime_container *ret, struct error *err)
+int runtime_create_begin(struct runtime_plan *plan, struct runtime_embryo *embryo, int document_fd,
+                         struct runtime_container *ret, struct error *err)
 {
     struct apply a CLEANUP(apply_done);
     apply_init(&a, plan);
-    int r = begin(&a, err);
-    struct runtime_container c = {
-        .pid = a.pid, .pidfd = TAKE_FD(a.pidfd), .report_fd = TAKE_FD(a.sock[0]), .terminal_fd = FD_NONE
-    };
+    int r = begin(&a, embryo && runtime_embryo_suits(embryo, plan) ? embryo : NULL, document_fd, err);
+    struct runtime_container c = { .pid = a.pid,
+                                   .pidfd = TAKE_FD(a.pidfd),
+                                   .report_fd = TAKE_FD(a.sock[0]),
+                                   .terminal_fd = FD_NONE,
+                                   .late_fds = { TAKE_FD(a.layers_fd), TAKE_FD(a.upper_fd) } };
     if (a.cgroups.was_made)
         c.cgroup_path = xstrdup(plan->spec.cgroup_path);
     if (r < 0) {
@@ -169,6 +185,12 @@ int runtime_create_begin(struct runtime_plan *plan, struct runtime_container *re
     }
     *ret = c;
     return 0;
+}
+
+void runtime_close_late(struct runtime_container *container)
+{
+    for (int i = 0; i < 2; i++)
+        container->late_fds[i] = fd_close(container->late_fds[i]);
 }
 
 int runtime_create_finish(struct runtime_container *container, struct error *err)
@@ -190,6 +212,7 @@ int runtime_create_finish(struct runtime_container *container, struct error *err
 int runtime_start(struct runtime_container *container, struct error *err)
 {
     int r = barrier_open(container->report_fd, err);
+    runtime_close_late(container);
     if (r == 0)
         r = report_receive(container->report_fd, NULL, err);
     container->report_fd = fd_close(container->report_fd);

@@ -101,6 +101,7 @@ void container_init(struct container *c)
                              .out_fd = FD_NONE,
                              .folder = xstrdup("/tmp/skiff-runtime-XXXXXX") };
     c->process.pidfd = c->process.report_fd = c->process.terminal_fd = FD_NONE;
+    c->process.late_fds[0] = c->process.late_fds[1] = FD_NONE;
     assert_non_null(mkdtemp(c->folder));
     assert_int_equal(chmod(c->folder, 0700),
                      0); // nobody but the host's root may pass: the container must not need to
@@ -200,7 +201,8 @@ static void add_userns(struct container *c)
 
 static int create_and_start(struct container *c, struct runtime_plan *plan, struct error *err)
 {
-    if (runtime_create_begin(plan, &c->process, err) < 0 || runtime_create_finish(&c->process, err) < 0)
+    if (runtime_create_begin(plan, NULL, FD_NONE, &c->process, err) < 0 ||
+        runtime_create_finish(&c->process, err) < 0)
         return -1;
     if (runtime_start(&c->process, err) == 0)
         return 0;

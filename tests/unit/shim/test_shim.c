@@ -21,7 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const char *program;
+static struct shim_program program = { NULL, "/skiff-test-shim" };
 static pid_t main_pid;
 static char base[] = "/tmp/skiff-shim-XXXXXX";
 
@@ -80,7 +80,7 @@ static void box_spawn(struct box *box, const char *script, unsigned flags)
         .driver = SHIM_LOG_JSON_FILE, .path = box->log, .max_size_bytes = -1, .max_files = 1
     };
     create.oci_config = config_for(script, flags);
-    int r = shim_spawn(program, NULL, &create, FD_NONE, &box->start, &err);
+    int r = shim_spawn(&program, NULL, &create, FD_NONE, &box->start, &err);
     json_decref(create.oci_config);
     if (r < 0)
         fail_msg("spawn: %s", err.message);
@@ -585,7 +585,7 @@ int main(int argc, char **argv)
         puts("needs root and a static busybox");
         return 77; // meson: skipped
     }
-    program = argv[1];
+    program.path = argv[1];
     main_pid = getpid();
     if (!mkdtemp(base) || make_rootfs() < 0)
         return 1;

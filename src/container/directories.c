@@ -1,0 +1,55 @@
+#include "container/directories.h"
+
+#include "base/fd.h"
+#include "base/file.h"
+#include "base/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int remove_below(const char *root, const char *id)
+{
+    int fd CLEANUP(cleanup_close) = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? -errno : dir_remove_all_at(fd, id);
+}
+
+int directories_remove(const struct container_roots *roots, const char *id)
+{
+    int r = remove_below(roots->data, id);
+    return r < 0 ? r : remove_below(roots->state, id);
+}
+
+static int fill(int dir)
+{
+    static const char *const files[] = { "hostname", "hosts", "resolv.conf" };
+    if (mkdirat(dir, "upper", 0755) < 0 || mkdirat(dir, "work", 0711) < 0)
+        return -errno;
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        int fd = openat(dir, files[i], O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
+        if (fd < 0)
+            return -errno;
+        fd_close(fd);
+    }
+    return 0;
+}
+
+static int make(const struct container_roots *roots, const char *id)
+{
+    char *data CLEANUP(cleanup_free) = xasprintf("%s/%s", roots->data, id);
+    char *state CLEANUP(cleanup_free) = xasprintf("%s/%s", roots->state, id);
+    if (mkdir(data, 0711) < 0 || mkdir(state, 0711) < 0)
+        return -errno;
+    int dir CLEANUP(cleanup_close) = open(data, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return dir < 0 ? -errno : fill(dir);
+}
+
+int directories_make(const struct container_roots *roots, const char *id, struct error *err)
+{
+    int r = make(roots, id);
+    if (r == 0)
+        return 0;
+    (void)directories_remove(roots, id);
+    return error_errno(err, r, "make directories for a container");
+}
