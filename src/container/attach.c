@@ -85,7 +85,7 @@ void attach_drop_pending(struct container *c)
     free(pending);
 }
 
-void attach_pending(struct container *c)
+void attach_pending(struct container *c, struct shim_start *start)
 {
     pthread_mutex_lock(&c->lock);
     struct pending_attach *pending = TAKE_PTR(c->pending);
@@ -101,7 +101,9 @@ void attach_pending(struct container *c)
         memcpy(m.detach_keys, pending[i].detach_keys, sizeof m.detach_keys);
         if (pending[i].leading_size)
             memcpy(m.leading, pending[i].leading, pending[i].leading_size);
-        if (shim_call(c->socket_path, &m, &pending[i].socket, 1, NULL, &err) < 0)
+        int r = start ? shim_hand_over(start, &m, pending[i].socket, &err)
+                      : shim_call(c->socket_path, &m, &pending[i].socket, 1, NULL, &err);
+        if (r < 0)
             log_warn("container %s: attach: %s", c->id, err.message);
         pending_done(&pending[i]);
     }

@@ -91,6 +91,7 @@ struct container_service {
     bool is_seccomp_unconfined;
     struct userns_allocator userns;
     char *containers_directory;
+    bool keeps_host_files_in_data;
 
     pthread_mutex_t lock; // the three maps
     struct map by_id;     // id -> container (one reference)
@@ -134,6 +135,8 @@ void container_event(struct container *c, const char *action, const char *extra_
 int container_save(struct container *c, struct error *err);
 int container_save_state(struct container *c, struct error *err);
 char *container_state_key(const char *id);
+// Path of the container's "hostname", "hosts" or "resolv.conf" on the host. Owned.
+char *container_host_file(const struct container *c, const char *name);
 // The name inside where the client gave none (create.c).
 void container_choose_hostname(struct container *c);
 bool container_is_running(struct container *c); // running or paused
@@ -177,9 +180,10 @@ bool container_wait_stopped(struct container *c, int64_t timeout_ms);
 void container_destroy_locked(struct container *c);
 
 // --- attach.c
-// operation is held: wait for clients that are just being answered / hand those that came early to the shim / close them.
+// operation is held: wait for clients that are just being answered / hand those that came early to the shim (start: the one under
+// way, before GO; NULL: it runs) / close them.
 void attach_await_expected(struct container *c);
-void attach_pending(struct container *c);
+void attach_pending(struct container *c, struct shim_start *start);
 void attach_drop_pending(struct container *c);
 // "ctrl-p,ctrl-q" -> bytes. ERROR_INVALID.
 int detach_keys_parse(const char *text, uint8_t keys[static SHIM_DETACH_KEYS_MAX], unsigned *ret_count,

@@ -6,17 +6,14 @@
 #include "container/container_internal.h"
 
 #include "base/fd.h"
-#include "base/file.h"
 #include "base/id.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "codec/json.h"
-#include "container/hostfiles.h"
 #include "container/names.h"
 
 #include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { GENERATED_NAMES_MAX = 20 };
@@ -96,44 +93,7 @@ static int choose_userns(struct container *c, struct error *err)
     return c->userns_first_id ? 0 : error_set(err, ERROR_EXHAUSTED, "no free range of user ids is left");
 }
 
-// --- files
-static int write_file(int dir, const char *name, const struct str *text, struct error *err)
-{
-    CLEANUP(cleanup_close)
-    int fd = openat(dir, name, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
-    int r = fd < 0 ? -errno : fd_write_all(fd, text->ptr, text->len);
-    return r < 0 ? error_errno(err, r, "write %s of the container", name) : 0;
-}
-
-static int write_host_files(struct container *c, int dir, const char *hostname, struct error *err)
-{
-    CLEANUP(str_done) struct str text = STR_INIT;
-    CLEANUP(str_done) struct str host = STR_INIT;
-    bool has_host_network = c->config.network.kind == NS_MODE_HOST;
-    str_appendf(&text, "%s\n", hostname);
-    if (write_file(dir, "hostname", &text, err) < 0)
-        return -1;
-    str_clear(&text);
-    if (has_host_network)
-        file_read_at(AT_FDCWD, "/etc/resolv.conf", 1 << 20, &host);
-    else
-        hostfile_read_resolv_conf(&host);
-    hostfile_resolv_conf(&c->config, host.ptr, has_host_network, &text);
-    if (write_file(dir, "resolv.conf", &text, err) < 0)
-        return -1;
-    str_clear(&text);
-    hostfile_hosts(&c->config, hostname, NULL, NULL, &text);
-    return write_file(dir, "hosts", &text, err);
-}
-
-static int fill_directories(struct container *c, const char *hostname, struct error *err)
-{
-    CLEANUP(cleanup_close) int dir = open(c->directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (dir < 0)
-        return error_errno(err, errno, "open container directory");
-    return write_host_files(c, dir, hostname, err);
-}
-
+// --- create
 static void undo(struct container *c)
 {
     const struct container_roots roots = container_roots(c->service);
@@ -141,7 +101,6 @@ static void undo(struct container *c)
     userns_release(&c->service->userns, c->userns_first_id);
 }
 
-// --- create
 static int enter_with_name(struct container *c, const char *name, struct error *err)
 {
     if (!str_is_empty(name)) {
@@ -192,8 +151,6 @@ static int prepare(struct container *c, const char *name, struct error *err)
         c->config.cgroup_parent ? c->config.cgroup_parent : c->service->options.cgroup_parent;
     c->cgroup_path = xasprintf("%s/%s", parent, c->id);
     c->config.log.path = xasprintf("%s/%s-json.log", c->directory, c->id);
-    if (fill_directories(c, c->config.hostname, err) < 0)
-        return -1;
     bool joins = c->config.network.kind == NS_MODE_CONTAINER || c->config.pid.kind == NS_MODE_CONTAINER;
     if (!joins && container_build_spec(c, &c->prepared, err) < 0)
         return -1;

@@ -21,20 +21,6 @@ int directories_remove(const struct container_roots *roots, const char *id)
     return r < 0 ? r : remove_below(roots->state, id);
 }
 
-static int fill(int dir)
-{
-    static const char *const files[] = { "hostname", "hosts", "resolv.conf" };
-    if (mkdirat(dir, "upper", 0755) < 0 || mkdirat(dir, "work", 0711) < 0)
-        return -errno;
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        int fd = openat(dir, files[i], O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
-        if (fd < 0)
-            return -errno;
-        fd_close(fd);
-    }
-    return 0;
-}
-
 static int make(const struct container_roots *roots, const char *id)
 {
     char *data CLEANUP(cleanup_free) = xasprintf("%s/%s", roots->data, id);
@@ -42,7 +28,7 @@ static int make(const struct container_roots *roots, const char *id)
     if (mkdir(data, 0711) < 0 || mkdir(state, 0711) < 0)
         return -errno;
     int dir CLEANUP(cleanup_close) = open(data, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    return dir < 0 ? -errno : fill(dir);
+    return dir < 0 || mkdirat(dir, "upper", 0755) < 0 || mkdirat(dir, "work", 0711) < 0 ? -errno : 0;
 }
 
 int directories_make(const struct container_roots *roots, const char *id, struct error *err)

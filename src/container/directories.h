@@ -1,6 +1,6 @@
-// The two directories of a container: its data (upper and work of the overlay, hostname, hosts, resolv.conf, log) below the
-// data root, and its state (sockets, exit record) below the exec root. Both are named by its id, and what carries the id of
-// no recorded container is garbage that the next start of the engine removes.
+// The two directories of a container: its data (upper and work of the overlay, log) below the data root, and its state
+// (sockets, exit record, hostname, hosts, resolv.conf) below the exec root, which a reboot may empty. Both are named by its
+// id, and what carries the id of no recorded container is garbage that the next start of the engine removes.
 #pragma once
 
 #include "base/error.h"
@@ -10,7 +10,7 @@ struct container_roots {
     const char *state; // the exec root
 };
 
-// Make both; the files are there and empty. On failure nothing is left.
+// Make both. On failure nothing is left.
 int directories_make(const struct container_roots *roots, const char *id, struct error *err);
 // 0 or -errno; missing is success.
 int directories_remove(const struct container_roots *roots, const char *id);

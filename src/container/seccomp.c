@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "codec/json.h"
+#include "kernel/version.h"
 #include "oci/seccomp.h"
 
 #include <errno.h>
@@ -101,14 +102,10 @@ static const char *machine_arch(const char **ret_scmp)
     return u.machine[0] ? "unknown" : "";
 }
 
-static bool kernel_is_at_least(const char *wanted)
+static bool kernel_has_version(const char *wanted)
 {
-    unsigned have_major = 0, have_minor = 0, want_major = 0, want_minor = 0;
-    struct utsname u;
-    if (uname(&u) < 0 || sscanf(u.release, "%u.%u", &have_major, &have_minor) != 2 ||
-        sscanf(wanted, "%u.%u", &want_major, &want_minor) < 1)
-        return false;
-    return have_major != want_major ? have_major > want_major : have_minor >= want_minor;
+    unsigned major = 0, minor = 0;
+    return sscanf(wanted, "%u.%u", &major, &minor) >= 1 && kernel_is_at_least(major, minor);
 }
 
 static bool array_has(const json_t *array, const char *s)
@@ -135,7 +132,7 @@ static bool includes_hold(const json_t *includes, oci_capset caps, const char *a
     if (json_array_size(arches) && !array_has(arches, arch))
         return false;
     const char *min_kernel = json_get_string(includes, "minKernel", NULL);
-    return !min_kernel || kernel_is_at_least(min_kernel);
+    return !min_kernel || kernel_has_version(min_kernel);
 }
 
 static bool excludes_hold(const json_t *excludes, oci_capset caps, const char *arch)
@@ -146,7 +143,7 @@ static bool excludes_hold(const json_t *excludes, oci_capset caps, const char *a
     if (array_has(json_get_array(excludes, "arches"), arch))
         return true;
     const char *min_kernel = json_get_string(excludes, "minKernel", NULL);
-    return min_kernel && kernel_is_at_least(min_kernel);
+    return min_kernel && kernel_has_version(min_kernel);
 }
 
 static json_t *resolved_arches(const json_t *profile, const char *scmp)

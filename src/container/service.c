@@ -15,10 +15,13 @@
 #include "base/str.h"
 #include "codec/json.h"
 #include "container/rootfs.h"
+#include "kernel/version.h"
 #include "store/meta.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <string.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 static const char *const status_names[] = {
@@ -221,9 +224,9 @@ struct container_info *container_snapshot(struct container *c)
     info->args = strv_copy(c->config.args + 1);
     if (c->config.log.driver != SHIM_LOG_NONE)
         info->log_path = xstrdup(c->config.log.path);
-    info->hostname_path = xasprintf("%s/hostname", c->directory);
-    info->hosts_path = xasprintf("%s/hosts", c->directory);
-    info->resolv_conf_path = xasprintf("%s/resolv.conf", c->directory);
+    info->hostname_path = container_host_file(c, "hostname");
+    info->hosts_path = container_host_file(c, "hosts");
+    info->resolv_conf_path = container_host_file(c, "resolv.conf");
     info->config = json_incref(c->config_document);
     info->host_config = json_incref(c->host_config_document);
     info->has_tty = c->config.has_tty;
@@ -448,6 +451,13 @@ struct container_roots container_roots(const struct container_service *s)
     return (struct container_roots){ s->containers_directory, s->options.exec_root };
 }
 
+// The files are seen through an idmapped mount, which tmpfs, as exec roots are, allows from 6.3 on.
+static bool must_keep_host_files_in_data(const struct container_service *s)
+{
+    struct statfs st;
+    return statfs(s->options.exec_root, &st) == 0 && st.f_type == TMPFS_MAGIC && !kernel_is_at_least(6, 3);
+}
+
 static void service_free(struct container_service *s)
 {
     size_t at = 0;
@@ -491,6 +501,7 @@ int container_service_open(struct store *store, struct image_service *images,
     int r = dir_make_all(s->containers_directory, 0711);
     if (r == 0)
         r = dir_make_all(s->options.exec_root, 0711);
+    s->keeps_host_files_in_data = must_keep_host_files_in_data(s);
     if (r < 0) {
         error_errno(err, r, "make directories for containers");
     } else if (load_seccomp_profile(s, err) == 0 && monitor_start(s, err) == 0) {

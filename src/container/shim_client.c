@@ -183,6 +183,12 @@ int shim_spawn(const struct shim_program *program, struct shim_spare *spare, con
     return 0;
 }
 
+int shim_hand_over(struct shim_start *start, const struct shim_message *attach, int socket, struct error *err)
+{
+    int r = shimproto_send(start->control_fd, attach, &socket, 1);
+    return r < 0 ? error_errno(err, r, "send to the container's monitor") : 0;
+}
+
 int shim_go(struct shim_start *start, struct error *err)
 {
     struct shim_message message = { .type = SHIM_GO };

@@ -35,6 +35,9 @@ void shim_spare_done(struct shim_spare *spare);
 // (container_pid set).
 int shim_spawn(const struct shim_program *program, struct shim_spare *spare, const struct shim_create *create,
                int seccomp_fd, struct shim_start *ret, struct error *err);
+// Hand a client's socket over before GO. Not answered: what goes wrong with it fails shim_go.
+int shim_hand_over(struct shim_start *start, const struct shim_message *attach, int socket,
+                   struct error *err);
 // Send GO and wait for STARTED; the shim's ERROR comes back with its kind (see runtime_start).
 int shim_go(struct shim_start *start, struct error *err);
 // Give up between the two: the shim cleans up and ends.

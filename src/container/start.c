@@ -78,9 +78,9 @@ int container_build_spec(struct container *c, json_t **ret, struct error *err)
 {
     CLEANUP(rootfs_done) struct rootfs root = { 0 };
     CLEANUP(user_identity_done) struct user_identity user = { 0 };
-    CLEANUP(cleanup_free) char *hosts = xasprintf("%s/hosts", c->directory);
-    CLEANUP(cleanup_free) char *hostname = xasprintf("%s/hostname", c->directory);
-    CLEANUP(cleanup_free) char *resolv_conf = xasprintf("%s/resolv.conf", c->directory);
+    CLEANUP(cleanup_free) char *hosts = container_host_file(c, "hosts");
+    CLEANUP(cleanup_free) char *hostname = container_host_file(c, "hostname");
+    CLEANUP(cleanup_free) char *resolv_conf = container_host_file(c, "resolv.conf");
     char network_paths[2][64], pid_paths[2][64];
     struct spec_inputs in = { .config = &c->config,
                               .user = &user,
@@ -162,17 +162,50 @@ static int plug_network(struct container *c, pid_t pid, struct error *err)
     return network_plug(c->service->networks, &c->endpoint, netns, err);
 }
 
-// The address is known only now. The file is rewritten in place: it may be bind-mounted elsewhere.
-static int write_hosts(struct container *c, struct error *err)
+// --- hostname, hosts, resolv.conf
+char *container_host_file(const struct container *c, const char *name)
 {
-    CLEANUP(str_done) struct str text = STR_INIT;
-    CLEANUP(cleanup_free) char *path = xasprintf("%s/hosts", c->directory);
-    if (!c->has_endpoint)
+    return xasprintf("%s/%s", c->service->keeps_host_files_in_data ? c->directory : c->state_directory, name);
+}
+
+// Rewritten in place: it may be mounted by a container that joined this one's network. `keeps`: what is there stays (the user
+// may have changed it).
+static int write_host_file(struct container *c, const char *name, const struct str *text, bool keeps,
+                           struct error *err)
+{
+    CLEANUP(cleanup_free) char *path = container_host_file(c, name);
+    struct stat st;
+    if (keeps && stat(path, &st) == 0 && st.st_size > 0)
         return 0;
-    hostfile_hosts(&c->config, c->config.hostname, c->endpoint.ip, c->endpoint.gateway, &text);
     CLEANUP(cleanup_close) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
-    int r = fd < 0 ? -errno : fd_write_all(fd, text.ptr, text.len);
-    return r < 0 ? error_errno(err, r, "write hosts of the container") : 0;
+    int r = fd < 0 ? -errno : fd_write_all(fd, text->ptr, text->len);
+    return r < 0 ? error_errno(err, r, "write %s of the container", name) : 0;
+}
+
+static void resolv_conf_text(const struct container *c, struct str *out)
+{
+    CLEANUP(str_done) struct str host = STR_INIT;
+    bool has_host_network = c->config.network.kind == NS_MODE_HOST;
+    if (has_host_network)
+        file_read_at(AT_FDCWD, "/etc/resolv.conf", 1 << 20, &host);
+    else
+        hostfile_read_resolv_conf(&host);
+    hostfile_resolv_conf(&c->config, host.ptr, has_host_network, out);
+}
+
+// At each start, when the address is known.
+static int write_host_files(struct container *c, struct error *err)
+{
+    CLEANUP(str_done) struct str hostname = STR_INIT, hosts = STR_INIT, resolv_conf = STR_INIT;
+    const char *ip = c->has_endpoint ? c->endpoint.ip : NULL,
+               *gateway = c->has_endpoint ? c->endpoint.gateway : NULL;
+    str_appendf(&hostname, "%s\n", c->config.hostname);
+    hostfile_hosts(&c->config, c->config.hostname, ip, gateway, &hosts);
+    resolv_conf_text(c, &resolv_conf);
+    if (write_host_file(c, "hostname", &hostname, true, err) < 0 ||
+        write_host_file(c, "resolv.conf", &resolv_conf, true, err) < 0)
+        return -1;
+    return write_host_file(c, "hosts", &hosts, false, err);
 }
 
 // --- the record of this run
@@ -341,7 +374,7 @@ static int launch(struct container *c, struct error *err)
         return -1;
     if (c->state.run > 0) // a former run's exit record must not pass for this one's
         forget_exit_record(c);
-    if (reserve_network(c, err) < 0 || write_hosts(c, err) < 0)
+    if (reserve_network(c, err) < 0 || write_host_files(c, err) < 0)
         return -1;
     if (spawn(c, spec, &start, err) < 0)
         return explain(err);
@@ -360,11 +393,11 @@ static int launch(struct container *c, struct error *err)
         return error_errno(err, r, "write run record");
     }
     attach_await_expected(c);
-    attach_pending(c);
+    attach_pending(c, &start);
     if (shim_go(&start, err) < 0)
         return explain(err);
     set_running(c, &start);
-    attach_pending(c); // those that came between the first look and now
+    attach_pending(c, NULL); // those that came between the first look and now
     container_event(c, "start", NULL, NULL);
     return monitor_watch(c, err);
 }

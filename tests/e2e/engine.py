@@ -198,24 +198,23 @@ class Engine:
         return pids
 
     def spare_ids(self):
-        """Of directories that are kept for the next containers: nothing has been written to them, and they are few."""
-        def size(path):
-            try:
-                return path.stat().st_size
-            except FileNotFoundError:  # going, or being made
-                return 0
+        """Of directories that are kept for the next containers: the engine lists none of them, and they are few."""
         folder = self.data_root / "containers"
-        spares = {p.name for p in folder.iterdir() if size(p / "hostname") == 0} if folder.is_dir() else set()
+        listed = {c["Id"] for c in self.api("GET", "/containers/json?all=1")[2]}
+        spares = {p.name for p in folder.iterdir()} - listed if folder.is_dir() else set()
         return spares if len(spares) <= SPARES_MAX else set()
+
+    def directory_ids(self):
+        return {p.name for d in (self.data_root / "containers", self.exec_root) if d.is_dir() for p in d.iterdir()
+                if len(p.name) == 64}
 
     def container_ids(self):
         """Of every container that has a directory, whatever the engine knows of it; spare ones left out."""
-        return {p.name for d in (self.data_root / "containers", self.exec_root) if d.is_dir() for p in d.iterdir()
-                if len(p.name) == 64} - self.spare_ids()
+        return self.directory_ids() - self.spare_ids()
 
     def remove_cgroups(self):
         """Of containers whose shims close() had to kill: nobody else ends them."""
-        ids = self.container_ids()
+        ids = self.directory_ids()
         left = [p for p in Path("/sys/fs/cgroup").glob("*/*/*/") if p.name in ids]
         for directory in left:
             for _ in range(200):

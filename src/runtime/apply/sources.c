@@ -23,6 +23,7 @@
 #include "kernel/mount.h"
 #include "kernel/path.h"
 #include "kernel/process.h"
+#include "kernel/version.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -35,7 +36,6 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
-#include <sys/utsname.h>
 #include <unistd.h>
 
 enum { PROPAGATION_PRIVATE = 1 << 18, PROPAGATION_SHARED = 1 << 20 };
@@ -224,14 +224,6 @@ struct lower_in_one {
     size_t count;
     int former_cwd;
 };
-
-static bool kernel_is_at_least(unsigned major, unsigned minor)
-{
-    struct utsname name;
-    unsigned has_major = 0, has_minor = 0;
-    return uname(&name) == 0 && sscanf(name.release, "%u.%u", &has_major, &has_minor) == 2 &&
-           (has_major > major || (has_major == major && has_minor >= minor));
-}
 
 static int lower_in_one_begin(const struct apply *a, struct lower_in_one *one)
 {
