@@ -72,7 +72,10 @@ int sources_finish(struct apply *a, struct error *err);
 int embryo_adopt(struct apply *a, struct runtime_embryo *embryo, int document_fd, struct error *err);
 int embryo_equip(struct apply *a, struct error *err);
 
-// child.c: never returns. `wait` is the first barrier: 0, or -1 with *err.
+// child.c. What needs no plan: signals, session, the loopback interface.
+int child_prepare(bool has_own_network, struct error *err);
+enum { CHILD_FAILED = 255 };
+// Never returns. `wait` is the first barrier: 0, or -1 with *err.
 void child_run(struct apply *a, int (*wait)(struct apply *a, struct error *err)) __attribute__((noreturn));
 // child_mounts.c
 struct child_mounts {

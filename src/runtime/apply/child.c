@@ -22,8 +22,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { EXIT_SETUP_FAILED = 255 };
-
 static int become_root_inside(struct error *err)
 {
     if (syscall(SYS_setresgid, 0, 0, 0) < 0 || syscall(SYS_setresuid, 0, 0, 0) < 0 ||
@@ -112,23 +110,23 @@ static int set_up_files(struct apply *a, int *ret_slave, struct error *err)
     return child_pivot(a, &m, err);
 }
 
+int child_prepare(bool has_own_network, struct error *err)
+{
+    process_reset_signals();
+    if (setsid() < 0)
+        return error_errno(err, errno, "setsid");
+    return has_own_network ? raise_loopback(err) : 0;
+}
+
 static int set_up(struct apply *a, int (*wait)(struct apply *a, struct error *err), struct error *err)
 {
     int slave = FD_NONE;
-    bool has_own_network = a->plan->clone_flags & CLONE_NEWNET;
-    process_reset_signals();
-    if (has_own_network && !a->plan->has_userns && raise_loopback(err) < 0)
-        return -1;
     if (wait(a, err) < 0)
         return -1;
     if (a->late_flags && unshare((int)a->late_flags) < 0)
         return error_errno(err, errno, "make namespaces");
     if (a->plan->has_userns && become_root_inside(err) < 0)
         return -1;
-    if (has_own_network && a->plan->has_userns && raise_loopback(err) < 0)
-        return -1;
-    if (setsid() < 0)
-        return error_errno(err, errno, "setsid");
     if (join_namespaces(a, err) < 0 || set_names(a, err) < 0 || set_up_files(a, &slave, err) < 0)
         return -1;
     if (process_stdio(a->plan->spec.stdio, a->null_fd, slave, err) < 0)
@@ -148,5 +146,5 @@ void child_run(struct apply *a, int (*wait)(struct apply *a, struct error *err))
         barrier_wait(a->sock[1], &err) == 0)
         (void)process_execute(&a->plan->config->process, a->self_dev, a->self_ino, &err);
     report_error(a->sock[1], &err);
-    _exit(EXIT_SETUP_FAILED);
+    _exit(CHILD_FAILED);
 }

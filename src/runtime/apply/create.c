@@ -114,7 +114,12 @@ static int wait_at_barrier(struct apply *a, struct error *err)
 
 __attribute__((noreturn)) static void run_child(void *context)
 {
-    child_run(context, wait_at_barrier);
+    struct apply *a = context;
+    struct error err = { 0 };
+    if (child_prepare(a->plan->clone_flags & CLONE_NEWNET, &err) == 0)
+        child_run(a, wait_at_barrier);
+    report_error(a->sock[1], &err);
+    _exit(CHILD_FAILED);
 }
 
 static int clone_container(struct apply *a, struct error *err)

@@ -147,11 +147,12 @@ static _Noreturn void embryo_run(int sock, runtime_replan *replan)
     struct runtime_plan *plan = NULL;
     int document[FDS_MAX];
     char byte;
-    if (keep_only(sock) < 0 || receive_fds(CHANNEL_FD, &byte, sizeof byte, document) != 1)
+    if (keep_only(sock) < 0 || child_prepare(true, &err) < 0 ||
+        receive_fds(CHANNEL_FD, &byte, sizeof byte, document) != 1)
         _exit(0);
     if (replan(document[0], &plan, &err) < 0) {
         report_error(CHANNEL_FD, &err);
-        _exit(1);
+        _exit(CHILD_FAILED);
     }
     close(document[0]);
     apply_init(&a, plan);
