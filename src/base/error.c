@@ -56,6 +56,16 @@ static enum error_kind kind_of_errno(int errnum)
     }
 }
 
+// The kernel's words as Docker says them (Go's begin in lower case), since clients match on them: "no such file or directory",
+// "no space left on device".
+static const char *errno_text(int errnum, char *buffer, size_t size)
+{
+    snprintf(buffer, size, "%s", strerrordesc_np(errnum) ? strerrordesc_np(errnum) : "unknown error");
+    if (buffer[0] >= 'A' && buffer[0] <= 'Z' && buffer[1] >= 'a')
+        buffer[0] = (char)(buffer[0] - 'A' + 'a');
+    return buffer;
+}
+
 int error_errno(struct error *err, int errnum, const char *fmt, ...)
 {
     char context[ERROR_MESSAGE_MAX], text[128];
@@ -65,7 +75,7 @@ int error_errno(struct error *err, int errnum, const char *fmt, ...)
     va_end(ap);
     if (errnum < 0)
         errnum = -errnum;
-    error_set(err, kind_of_errno(errnum), "%s: %s", context, strerror_r(errnum, text, sizeof text));
+    error_set(err, kind_of_errno(errnum), "%s: %s", context, errno_text(errnum, text, sizeof text));
     err->errnum = errnum;
     return -1;
 }

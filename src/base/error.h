@@ -36,7 +36,7 @@ struct error {
 int error_set(struct error *err, enum error_kind kind, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-// As error_set; the message gets ": " and strerror(errnum) appended. errnum may be negative (-errno) or positive.
+// As error_set; the message gets ": " and errnum's text appended, in lower case. errnum may be negative (-errno) or positive.
 // The kind follows errnum: ENOSPC/EDQUOT/EMFILE/ENFILE/ENOMEM -> EXHAUSTED, ECANCELED -> CANCELLED, else IO.
 int error_errno(struct error *err, int errnum, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 

@@ -24,24 +24,36 @@ static void remove_directories(struct container *c)
         log_warn("container %s: remove its directories: %s", c->id, strerror(-r));
 }
 
-// The record goes first: what is not recorded is garbage that the next start of the engine removes.
-void container_destroy_locked(struct container *c)
+static int delete_record(struct container *c, struct error *err)
+{
+    CLEANUP(cleanup_free) char *state_key = container_state_key(c->id);
+    int r = meta_delete(c->service->store, META_CONTAINERS, c->id, err);
+    return r < 0 ? r : meta_delete(c->service->store, META_CONTAINERS, state_key, err);
+}
+
+// The record goes first: what is not recorded is garbage that the next start of the engine removes. A full disk may have no room
+// for that; then it has once the directories are gone.
+static void delete_record_and_directories(struct container *c)
 {
     struct error err;
-    CLEANUP(cleanup_free) char *state_key = container_state_key(c->id);
+    bool is_deleted = delete_record(c, &err) == 0;
+    remove_directories(c);
+    if (!is_deleted && delete_record(c, &err) < 0)
+        log_warn("container %s: %s", c->id, err.message);
+}
+
+void container_destroy_locked(struct container *c)
+{
     pthread_mutex_lock(&c->lock);
     bool was_dead = c->state.status == CONTAINER_DEAD; // perhaps nobody looked whether it ran
     c->state.status = CONTAINER_REMOVING;
     pthread_mutex_unlock(&c->lock);
     if (was_dead)
         cgroup_sweep(c->cgroup_path);
-    if (meta_delete(c->service->store, META_CONTAINERS, c->id, &err) < 0 ||
-        meta_delete(c->service->store, META_CONTAINERS, state_key, &err) < 0)
-        log_warn("container %s: %s", c->id, err.message);
     attach_drop_pending(c);
     execs_end(c, true);
     container_forget(c);
-    remove_directories(c);
+    delete_record_and_directories(c);
     userns_release(&c->service->userns, c->userns_first_id);
     pthread_mutex_lock(&c->lock);
     waiters_notify(c, CONTAINER_WAIT_REMOVED, c->state.exit_code);

@@ -8,7 +8,8 @@
 //     shut idle ones at once and, after the grace, the busy ones too (a shut socket makes every blocked read, write and
 //     poll of a handler return).
 //  2. The server is freed by whoever leaves last: http_server_free or the last connection thread.
-//  3. Framing errors end the connection after a 400; so does a body the handler left unread past DRAIN_MAX.
+//  3. Framing errors end the connection after a 400; so does a body the handler left unread past DRAIN_MAX. Then the
+//     connection lingers: a client that is still sending reads the answer only if its writes do not fail first.
 //  4. Writing never raises SIGPIPE; after a failed write the connection ends and the handler's writer says -EPIPE.
 #include "http/server.h"
 
@@ -35,6 +36,7 @@ enum {
     DRAIN_MAX = 1 << 20,
     HEAD_TIMEOUT_S = 60, // a connection that begins a head must end it; idle ones may wait for ever
     SHUT_WAIT_MS = 2000,
+    LINGER_MS = 2000,
     SPARE_THREADS_MAX = 4,
     SPARE_WAIT_MS = 100,
 };
@@ -456,6 +458,22 @@ static bool drain(struct http_exchange *exchange)
     return false;
 }
 
+// No more is said; what the client still sends is swallowed until it closes, for a while.
+static void linger(int fd)
+{
+    static const int64_t limit_ns = LINGER_MS * NS_PER_MS;
+    char swallowed[16384];
+    int64_t deadline_ns = time_monotonic_ns() + limit_ns;
+    (void)shutdown(fd, SHUT_WR);
+    for (;;) {
+        int64_t left_ms = (deadline_ns - time_monotonic_ns()) / NS_PER_MS;
+        struct pollfd p = { .fd = fd, .events = POLLIN };
+        if (left_ms <= 0 || poll(&p, 1, (int)left_ms) <= 0 ||
+            recv(fd, swallowed, sizeof swallowed, MSG_DONTWAIT) <= 0)
+            return;
+    }
+}
+
 static void finish_answer(struct http_exchange *exchange)
 {
     if (!exchange->is_answered) {
@@ -504,8 +522,10 @@ static bool serve_one(struct connection *connection, struct http_input *input)
     else
         server->handler.handle(server->handler.context, &exchange);
     finish_answer(&exchange);
-    bool goes_on = exchange.is_keep_alive && exchange.fd >= 0 && !exchange.write_error && drain(&exchange) &&
-                   !exchange.body.failed;
+    bool is_open = exchange.fd >= 0 && !exchange.write_error;
+    bool goes_on = is_open && exchange.is_keep_alive && drain(&exchange) && !exchange.body.failed;
+    if (is_open && !goes_on && !exchange.body.is_done)
+        linger(exchange.fd);
     http_head_done(&exchange.head);
     free(exchange.path);
     free(exchange.query);

@@ -50,7 +50,9 @@ struct meta {
 static int database_error(struct meta *m, struct error *err, const char *what)
 {
     int code = sqlite3_errcode(m->database);
-    enum error_kind kind = code == SQLITE_FULL || code == SQLITE_NOMEM ? ERROR_EXHAUSTED : ERROR_IO;
+    if (code == SQLITE_FULL)
+        return error_errno(err, ENOSPC, "%s: database", what);
+    enum error_kind kind = code == SQLITE_NOMEM ? ERROR_EXHAUSTED : ERROR_IO;
     return error_set(err, kind, "%s: database: %s", what, sqlite3_errmsg(m->database));
 }
 

@@ -255,10 +255,6 @@ static int exec_error(const struct oci_process *p, const char *file, int errnum,
     err->kind = errnum == ENOENT                                          ? ERROR_NOT_FOUND
                 : errnum == EACCES || errnum == EPERM || errnum == EISDIR ? ERROR_DENIED
                                                                           : ERROR_INVALID;
-    for (char *c = err->message; *c;
-         c++) // Go's words for errno begin in lower case, and clients match on them
-        if (c > err->message + 1 && c[-1] == ' ' && c[-2] == ':' && *c >= 'A' && *c <= 'Z')
-            *c = (char)(*c - 'A' + 'a');
     return -1;
 }
 

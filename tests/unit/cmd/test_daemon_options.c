@@ -121,7 +121,7 @@ static void nonsense_is_refused(void **state)
         { "{\"hosts\":[1]}", "", "wrong type" },
         { "[]", "", "not a JSON object" },
         { "{", "", "invalid JSON" },
-        { NULL, "--config-file /nonexistent/x", "No such file" },
+        { NULL, "--config-file /nonexistent/x", "no such file" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct daemon_options o;

@@ -491,7 +491,7 @@ static int fill_small_disk(struct place *p)
     if (store_open(disk, &store, &err) < 0)
         return 3;
     if (unpack_text(store, &tar, NULL, &info, &err) == 0 || err.kind != ERROR_EXHAUSTED ||
-        !strstr(err.message, "No space left on device"))
+        !strstr(err.message, "no space left on device"))
         return 4;
     if (count_entries(tmp) != 0 || count_entries(layer_directory(store)) != 0)
         return 5;
