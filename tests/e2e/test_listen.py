@@ -26,7 +26,7 @@ def test_the_socket_is_for_root_only(fresh_engine):
 
 def test_a_data_root_has_one_engine(fresh_engine):
     again = fresh_engine.run_in_netns(fresh_engine.bin / "skiffd", "--data-root", fresh_engine.data_root, "--exec-root",
-                                      fresh_engine.root / "other", "-H", f"unix://{fresh_engine.root}/other.sock",
+                                      fresh_engine.root / "other", "-H", f"unix://{fresh_engine.root}/other.sock", "--pidfile", fresh_engine.root / "other.pid",
                                       check=False)
     assert again.returncode != 0 and b"in use" in again.stderr
 
