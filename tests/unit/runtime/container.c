@@ -199,18 +199,6 @@ static void add_userns(struct container *c)
                         json_pack("[{s:i,s:i,s:i}]", "containerID", 0, "hostID", 300000, "size", 65536));
 }
 
-static int create_and_start(struct container *c, struct runtime_plan *plan, struct error *err)
-{
-    if (runtime_create_begin(plan, NULL, FD_NONE, &c->process, err) < 0 ||
-        runtime_create_finish(&c->process, err) < 0)
-        return -1;
-    if (runtime_start(&c->process, err) == 0)
-        return 0;
-    struct error ignored;
-    (void)runtime_destroy(&c->process, &ignored);
-    return -1;
-}
-
 static int input_pipe(const char *text)
 {
     int in[2];
@@ -221,36 +209,94 @@ static int input_pipe(const char *text)
     return in[0];
 }
 
+// The configuration with what belongs to it; in the embryo, another process, it is made anew from the document.
+struct setting {
+    struct oci_runtime_config config;
+    struct runtime_rootfs rootfs;
+    char *lower[3];
+    struct runtime_spec spec;
+};
+
+static int setting_init(struct setting *s, const struct container *c, const json_t *document,
+                        struct error *err)
+{
+    static char extra[] = "extra", base[] = "base";
+    *s = (struct setting){ .lower = { extra, base, NULL } };
+    s->rootfs = (struct runtime_rootfs){ .layers_dir = xasprintf("%s/layers", c->folder),
+                                         .lower = s->lower,
+                                         .upper_parent = xasprintf("%s/c", c->folder),
+                                         .is_volatile = true };
+    if (oci_runtime_config_parse(document, &s->config, err) < 0)
+        return -1;
+    s->spec = (struct runtime_spec){ .config = &s->config,
+                                     .rootfs = c->has_layers ? &s->rootfs : NULL,
+                                     .bundle = c->folder,
+                                     .cgroup_path = c->cgroup_path,
+                                     .seccomp_fd = FD_NONE,
+                                     .stdio = { FD_NONE, FD_NONE, FD_NONE } };
+    return 0;
+}
+
+static void setting_done(struct setting *s)
+{
+    free(s->rootfs.layers_dir);
+    free(s->rootfs.upper_parent);
+    oci_runtime_config_done(&s->config);
+}
+
+static const struct container *embryo_container; // a fork remembers it
+
+static int replan(int document_fd, struct runtime_plan **ret, struct error *err)
+{
+    static struct setting setting;
+    struct str text = STR_INIT;
+    json_t *document = NULL;
+    if (file_read_fd(document_fd, 1 << 20, &text) < 0 || json_parse(text.ptr, text.len, &document, err) < 0 ||
+        setting_init(&setting, embryo_container, document, err) < 0)
+        return -1;
+    return runtime_plan_new(&setting.spec, ret, err);
+}
+
+static int create_and_start(struct container *c, struct runtime_plan *plan, struct error *err)
+{
+    struct runtime_embryo embryo = { .pidfd = FD_NONE, .report_fd = FD_NONE };
+    char *text CLEANUP(cleanup_free) = json_dumps(c->document, 0);
+    int document CLEANUP(cleanup_close) = fd_from_bytes("document", text, strlen(text));
+    embryo_container = c;
+    if (c->has_embryo && runtime_embryo_new("/skiff-test/embryo", replan, &embryo, err) < 0)
+        return -1;
+    assert_int_equal(runtime_embryo_suits(&embryo, plan), c->has_embryo && c->wants_userns);
+    int r = runtime_create_begin(plan, &embryo, document, &c->process, err);
+    runtime_embryo_done(&embryo); // nothing is left of one that suited
+    if (r < 0 || runtime_create_finish(&c->process, err) < 0)
+        return -1;
+    if (runtime_start(&c->process, err) == 0)
+        return 0;
+    struct error ignored;
+    (void)runtime_destroy(&c->process, &ignored);
+    return -1;
+}
+
 int container_begin(struct container *c, struct error *err)
 {
-    struct oci_runtime_config config;
+    struct setting setting CLEANUP(setting_done) = { 0 };
     int out[2];
-    char *lower[] = { (char[]){ "extra" }, (char[]){ "base" }, NULL };
-    char *layers CLEANUP(cleanup_free) = xasprintf("%s/layers", c->folder),
-                 *upper CLEANUP(cleanup_free) = xasprintf("%s/c", c->folder);
-    struct runtime_rootfs rootfs = {
-        .layers_dir = layers, .lower = lower, .upper_parent = upper, .is_volatile = true
-    };
     if (c->wants_userns)
         add_userns(c);
     if (!c->has_layers && access(c->folder, F_OK) == 0)
         json_object_set_new(json_object_get(c->document, "root"), "path", json_string("layers/base"));
-    if (oci_runtime_config_parse(c->document, &config, err) < 0)
+    if (setting_init(&setting, c, c->document, err) < 0)
         return -1;
     assert_int_equal(pipe2(out, O_CLOEXEC), 0);
     int in = input_pipe(c->input);
-    struct runtime_spec spec = { .config = &config,
-                                 .rootfs = c->has_layers ? &rootfs : NULL,
-                                 .bundle = c->folder,
-                                 .cgroup_path = c->cgroup_path,
-                                 .seccomp_fd = c->seccomp_fd,
-                                 .stdio = { in, out[1], out[1] } };
+    setting.spec.seccomp_fd = c->seccomp_fd;
+    setting.spec.stdio[0] = in;
+    setting.spec.stdio[1] = setting.spec.stdio[2] = out[1];
     struct runtime_plan *plan = NULL;
-    int r = runtime_plan_new(&spec, &plan, err);
+    int r = runtime_plan_new(&setting.spec, &plan, err);
     if (r == 0)
         r = create_and_start(c, plan, err);
     runtime_plan_free(plan);
-    oci_runtime_config_done(&config);
     fd_close(in);
     fd_close(out[1]);
     if (r < 0)

@@ -12,6 +12,7 @@ struct container {
     json_t *document; // the configuration; change it before run
     bool has_layers;  // else root.path
     bool wants_userns;
+    bool has_embryo; // grown from a process that was born before the configuration was known
     const char *input;
     int seccomp_fd;
     char cgroup_path[64];

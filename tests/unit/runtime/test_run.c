@@ -92,6 +92,41 @@ static void runs_in_user_namespace(void **state)
     assert_int_equal(st.st_uid, 0); // plain owners on disk
 }
 
+static bool has_cgroup_v1(void)
+{
+    return access("/sys/fs/cgroup/memory", F_OK) == 0;
+}
+
+static void grows_from_an_embryo(void **state)
+{
+    struct container *c = need(state);
+    int status;
+    if (!has_cgroup_v1())
+        skip();
+    c->wants_userns = c->has_embryo = true;
+    c->input = "typed\n";
+    container_add_mount(c, "bind", "/proc/sys/kernel/ostype", "/tmp/file", "bind,ro");
+    container_set_shell(
+        c, "cat; cat /etc/marker /tmp/file /proc/self/uid_map; echo $$; hostname; ls /proc/self/fd | wc -l;"
+           "grep memory /proc/self/cgroup; ip link show lo | grep -c UP; exit 3");
+    char *output CLEANUP(cleanup_free) = container_run(c, &status);
+    assert_int_equal(status, 3);
+    expect_in(output, "typed\nextra\nLinux\n         0     300000      65536\n1\ntester\n4\n");
+    expect_in(output, ":memory:/\n1\n"); // a cgroup namespace of its own; the interface is up
+    assert_int_equal(access("/sys/fs/cgroup/memory/skiff-test/embryo", F_OK), -1);
+}
+
+// Namespaces that it was not born with: a child is born for them, and the embryo goes.
+static void an_embryo_that_does_not_suit_is_passed_over(void **state)
+{
+    struct container *c = need(state);
+    if (!has_cgroup_v1())
+        skip();
+    c->has_embryo = true;
+    expect_shell(c, "echo $$", "1\n");
+    assert_int_equal(access("/sys/fs/cgroup/memory/skiff-test/embryo", F_OK), -1);
+}
+
 static void runs_on_a_plain_directory(void **state)
 {
     struct container *c = need(state);
@@ -422,6 +457,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(runs_and_exits),
         TEST(runs_in_user_namespace),
+        TEST(grows_from_an_embryo),
+        TEST(an_embryo_that_does_not_suit_is_passed_over),
         TEST(runs_on_a_plain_directory),
         TEST(plain_directory_in_user_namespace),
         TEST(mounts_have_their_flags),
