@@ -167,6 +167,6 @@ void spares_refill(struct spares *s)
 {
     pthread_mutex_lock(&s->lock);
     if (s->shim_count < SPARES_WANTED || s->id_count < SPARES_WANTED)
-        ask(s, 0);
+        ask(s, 1);
     pthread_mutex_unlock(&s->lock);
 }
