@@ -14,6 +14,7 @@
 #include <ctype.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 enum field_rule { HONOURED, DEFAULT_ONLY, CLIENT_ONLY };
 
@@ -248,9 +249,7 @@ static int parse_config(const json_t *config, struct container_config *c, struct
         return error_set(err, ERROR_INVALID, "no command specified");
     if (check_host_name(c->hostname, err) < 0 || parse_health(config, err) < 0)
         return -1;
-    if (json_get_bool(config, "NetworkDisabled", false))
-        return error_set(err, ERROR_UNSUPPORTED,
-                         "Config.NetworkDisabled is not supported yet: use NetworkMode none");
+    c->has_no_network = json_get_bool(config, "NetworkDisabled", false);
     return 0;
 }
 
@@ -279,7 +278,7 @@ static int parse_network_mode(const json_t *h, struct container_config *c, struc
 {
     const char *mode = json_get_string(h, "NetworkMode", "");
     c->is_network_mode_explicit = *mode && !streq(mode, "default");
-    if (streq(mode, "none")) {
+    if (streq(mode, "none") || c->has_no_network) {
         c->network.kind = NS_MODE_NONE;
         return 0;
     }
@@ -301,6 +300,7 @@ static int parse_modes(const json_t *h, struct container_config *c, struct error
         return -1;
     if (streq(ipc, "none"))
         c->ipc.kind = NS_MODE_NONE;
+    c->has_shareable_ipc = streq(ipc, "shareable");
     if (*cgroupns && !streq(cgroupns, "private") && !streq(cgroupns, "host"))
         return error_set(err, ERROR_INVALID, "invalid CgroupnsMode: %s", cgroupns);
     c->has_private_cgroupns = !streq(cgroupns, "host") && !(c->is_privileged && !*cgroupns);
@@ -348,9 +348,13 @@ static int parse_security_option(const char *option, struct container_config *c,
         c->has_no_new_privileges = streq(value, "true");
         return 0;
     }
+    // Labels mean something to SELinux only, as in Docker.
     if ((streq(key, "apparmor") && streq(value, "unconfined")) ||
-        (streq(key, "label") && streq(value, "disable")))
+        (streq(key, "label") && (streq(value, "disable") || access("/sys/fs/selinux/enforce", F_OK) < 0)))
         return 0;
+    if (streq(key, "apparmor") && access("/sys/kernel/security/apparmor", F_OK) < 0)
+        return error_set(err, ERROR_INVALID,
+                         "AppArmor profile \"%s\" cannot be applied: the host's kernel has no AppArmor", value);
     if (streq(key, "apparmor") || streq(key, "label") || streq(key, "writable-cgroups") ||
         streq(key, "systempaths"))
         return error_set(err, ERROR_UNSUPPORTED, "HostConfig.SecurityOpt \"%s\" is not supported yet",

@@ -58,7 +58,7 @@ struct container_config {
         publishes_all;
     struct namespace_mode network, pid, ipc, uts, userns;
     char *network_name; // network.kind PRIVATE: "bridge" or a network's name
-    bool has_private_cgroupns;
+    bool has_private_cgroupns, has_shareable_ipc;
     char *cgroup_parent; // NULL: the engine's
     char *mac_address;
     oci_capset capabilities; // add and drop applied; privileged: all
@@ -97,7 +97,7 @@ struct container_config {
     struct network_port *ports;
     size_t port_count;
     unsigned console_rows, console_columns;
-    bool is_network_mode_explicit;
+    bool is_network_mode_explicit, has_no_network;
 };
 
 // `config` and `host_config` as POST /containers/create has them, the image's defaults merged in already

@@ -69,14 +69,11 @@ static int resolve_mode(struct container *c, struct namespace_mode *mode, struct
 
 static int resolve_modes(struct container *c, struct error *err)
 {
-    if (c->config.ipc.kind == NS_MODE_CONTAINER)
-        return error_set(err, ERROR_UNSUPPORTED, "HostConfig.IpcMode \"container:%s\" is not supported yet",
-                         c->config.ipc.container);
-    if (c->config.network.kind == NS_MODE_CONTAINER && c->config.pid.kind == NS_MODE_CONTAINER &&
-        !streq(c->config.network.container, c->config.pid.container))
-        return error_set(err, ERROR_UNSUPPORTED,
-                         "joining the namespaces of two different containers is not supported yet");
-    return resolve_mode(c, &c->config.network, err) < 0 ? -1 : resolve_mode(c, &c->config.pid, err);
+    struct namespace_mode *const modes[] = { &c->config.network, &c->config.pid, &c->config.ipc };
+    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++)
+        if (resolve_mode(c, modes[i], err) < 0)
+            return -1;
+    return 0;
 }
 
 // The host's user namespace is used where Docker's --userns-remap would refuse or step back as well.
@@ -86,8 +83,8 @@ static int choose_userns(struct container *c, struct error *err)
     bool wants_host = k->is_privileged || k->userns.kind == NS_MODE_HOST || k->network.kind == NS_MODE_HOST ||
                       k->pid.kind == NS_MODE_HOST || k->ipc.kind == NS_MODE_HOST ||
                       streq(c->service->options.userns_mode, "host");
-    bool joins = k->network.kind == NS_MODE_CONTAINER || k->pid.kind == NS_MODE_CONTAINER;
-    if (wants_host || joins) // a joined container brings its own range, looked up at start
+    if (wants_host ||
+        container_joins_another(c)) // a joined container brings its own range, looked up at start
         return 0;
     c->userns_first_id = userns_allocate(&c->service->userns);
     return c->userns_first_id ? 0 : error_set(err, ERROR_EXHAUSTED, "no free range of user ids is left");
@@ -151,8 +148,7 @@ static int prepare(struct container *c, const char *name, struct error *err)
         c->config.cgroup_parent ? c->config.cgroup_parent : c->service->options.cgroup_parent;
     c->cgroup_path = xasprintf("%s/%s", parent, c->id);
     c->config.log.path = xasprintf("%s/%s-json.log", c->directory, c->id);
-    bool joins = c->config.network.kind == NS_MODE_CONTAINER || c->config.pid.kind == NS_MODE_CONTAINER;
-    if (!joins && container_build_spec(c, &c->prepared, err) < 0)
+    if (!container_joins_another(c) && container_build_spec(c, &c->prepared, err) < 0)
         return -1;
     if (enter_with_name(c, name, err) < 0)
         return -1;

@@ -134,7 +134,9 @@ static void add_system_mounts(const struct spec_inputs *in, struct oci_runtime_c
         bool is_shm = streq(mounts[i].target, "/dev/shm"), is_ipc = is_shm || streq(mounts[i].type, "mqueue");
         if (is_overridden(config, mounts[i].target) || (is_shm && config->ipc.kind == NS_MODE_NONE))
             continue;
-        if (is_ipc && config->ipc.kind == NS_MODE_HOST)
+        if (is_shm && in->shm_path)
+            add_mount(c, mounts[i].target, "bind", in->shm_path, "bind,nosuid,noexec,nodev");
+        else if (is_ipc && config->ipc.kind == NS_MODE_HOST)
             add_mount(c, mounts[i].target, "bind", mounts[i].target, "rbind,nosuid,noexec,nodev");
         else
             add_mount(c, mounts[i].target, mounts[i].type, mounts[i].source, mounts[i].options);
@@ -217,6 +219,7 @@ static void build_namespaces(const struct spec_inputs *in, struct oci_runtime_co
     n[OCI_NS_PID].is_present = config->pid.kind != NS_MODE_HOST;
     n[OCI_NS_PID].path = xstrdup(in->pidns_path);
     n[OCI_NS_IPC].is_present = config->ipc.kind != NS_MODE_HOST;
+    n[OCI_NS_IPC].path = xstrdup(in->ipcns_path);
     n[OCI_NS_UTS].is_present = config->uts.kind != NS_MODE_HOST;
     n[OCI_NS_CGROUP].is_present = config->has_private_cgroupns;
     if (config->uts.kind != NS_MODE_HOST) {

@@ -47,30 +47,92 @@ static int check_ids(const struct user_identity *user, struct error *err)
     return 0;
 }
 
-// The container whose namespaces are joined brings its user namespace with it: a process in another one could
-// not use them.
-static int join_other(struct container *c, const char *id, struct spec_inputs *in, char paths[2][64],
-                      struct error *err)
+// --- namespaces of other containers
+bool container_joins_another(const struct container *c)
 {
-    CLEANUP(container_unrefp) struct container *other = NULL;
-    if (container_find(c->service, id, &other, err) < 0)
-        return -1;
+    return c->config.network.kind == NS_MODE_CONTAINER || c->config.pid.kind == NS_MODE_CONTAINER ||
+           c->config.ipc.kind == NS_MODE_CONTAINER;
+}
+
+struct join_paths {
+    char userns[64], netns[64], pidns[64], ipcns[64], shm[64];
+};
+
+static int running_pid(struct container *other, const char *what, pid_t *ret, struct error *err)
+{
     pthread_mutex_lock(&other->lock);
     bool is_running = other->state.status == CONTAINER_RUNNING || other->state.status == CONTAINER_PAUSED;
-    pid_t pid = other->state.pid;
+    *ret = other->state.pid;
     pthread_mutex_unlock(&other->lock);
-    if (!is_running)
+    return is_running ? 0
+                      : error_set(err, ERROR_CONFLICT, "cannot join %s of a non running container: %s", what,
+                                  other->id);
+}
+
+// The container whose namespaces are joined brings its user namespace with it: a process in another one could
+// not use them. So there can be only one.
+static int take_userns(struct spec_inputs *in, const struct container *other, pid_t pid, bool is_first,
+                       struct join_paths *paths, struct error *err)
+{
+    if (!is_first && in->userns_first_id != other->userns_first_id)
         return error_set(
-            err, ERROR_CONFLICT,
-            "cannot join network namespace of a non running container: container %s is not running", id);
+            err, ERROR_INVALID,
+            "the containers whose namespaces are to be joined have user namespaces of their own: start "
+            "them with --userns=host, or join one only");
     in->userns_first_id = other->userns_first_id;
-    if (in->userns_first_id) {
-        snprintf(paths[0], 64, "/proc/%d/ns/user", pid);
-        in->userns_path = paths[0];
+    if (!in->userns_first_id)
+        return 0;
+    snprintf(paths->userns, sizeof paths->userns, "/proc/%d/ns/user", pid);
+    in->userns_path = paths->userns;
+    return 0;
+}
+
+static int join_others(struct container *c, struct spec_inputs *in, struct join_paths *paths,
+                       struct error *err)
+{
+    const struct {
+        const struct namespace_mode *mode;
+        const char *what, *file;
+        char *text;
+        const char **path;
+    } joins[] = {
+        { &c->config.pid, "PID namespace", "pid", paths->pidns, &in->pidns_path },
+        { &c->config.network, "network namespace", "net", paths->netns, &in->netns_path },
+        { &c->config.ipc, "IPC", "ipc", paths->ipcns, &in->ipcns_path },
+    };
+    bool is_first = true;
+    for (size_t i = 0; i < sizeof joins / sizeof *joins; i++) {
+        CLEANUP(container_unrefp) struct container *other = NULL;
+        pid_t pid;
+        if (joins[i].mode->kind != NS_MODE_CONTAINER)
+            continue;
+        if (container_find(c->service, joins[i].mode->container, &other, err) < 0 ||
+            running_pid(other, joins[i].what, &pid, err) < 0 ||
+            take_userns(in, other, pid, is_first, paths, err) < 0)
+            return -1;
+        if (joins[i].mode == &c->config.ipc && !other->config.has_shareable_ipc)
+            return error_set(
+                err, ERROR_INVALID,
+                "cannot join IPC of container %s: non-shareable IPC (hint: use IpcMode:shareable for the "
+                "donor container)",
+                joins[i].mode->container);
+        is_first = false;
+        snprintf(joins[i].text, sizeof paths->netns, "/proc/%d/ns/%s", pid, joins[i].file);
+        *joins[i].path = joins[i].text;
+        if (joins[i].mode == &c->config.ipc) {
+            snprintf(paths->shm, sizeof paths->shm, "/proc/%d/root/dev/shm", pid);
+            in->shm_path = paths->shm;
+        }
     }
-    bool joins_network = c->config.network.kind == NS_MODE_CONTAINER;
-    snprintf(paths[1], 64, "/proc/%d/ns/%s", pid, joins_network ? "net" : "pid");
-    *(joins_network ? &in->netns_path : &in->pidns_path) = paths[1];
+    return 0;
+}
+
+// Who joins another's network is on the network under its names: the files and the host name are the other's.
+static int network_owner(struct container *c, struct container **ret, struct error *err)
+{
+    if (c->config.network.kind == NS_MODE_CONTAINER)
+        return container_find(c->service, c->config.network.container, ret, err);
+    *ret = container_ref(c);
     return 0;
 }
 
@@ -78,14 +140,17 @@ int container_build_spec(struct container *c, json_t **ret, struct error *err)
 {
     CLEANUP(rootfs_done) struct rootfs root = { 0 };
     CLEANUP(user_identity_done) struct user_identity user = { 0 };
-    CLEANUP(cleanup_free) char *hosts = container_host_file(c, "hosts");
-    CLEANUP(cleanup_free) char *hostname = container_host_file(c, "hostname");
-    CLEANUP(cleanup_free) char *resolv_conf = container_host_file(c, "resolv.conf");
-    char network_paths[2][64], pid_paths[2][64];
+    CLEANUP(container_unrefp) struct container *named = NULL;
+    if (network_owner(c, &named, err) < 0)
+        return -1;
+    CLEANUP(cleanup_free) char *hosts = container_host_file(named, "hosts");
+    CLEANUP(cleanup_free) char *hostname = container_host_file(named, "hostname");
+    CLEANUP(cleanup_free) char *resolv_conf = container_host_file(named, "resolv.conf");
+    struct join_paths paths;
     struct spec_inputs in = { .config = &c->config,
                               .user = &user,
                               .id = c->id,
-                              .hostname = c->config.hostname,
+                              .hostname = named->config.hostname,
                               .hosts_path = hosts,
                               .hostname_path = hostname,
                               .resolv_conf_path = resolv_conf,
@@ -94,11 +159,7 @@ int container_build_spec(struct container *c, json_t **ret, struct error *err)
     if (open_root(c, &root, err) < 0 ||
         user_lookup_in_root(&root, c->config.user, c->config.group_add, &user, err) < 0)
         return -1;
-    if (c->config.pid.kind == NS_MODE_CONTAINER &&
-        join_other(c, c->config.pid.container, &in, pid_paths, err) < 0)
-        return -1;
-    if (c->config.network.kind == NS_MODE_CONTAINER &&
-        join_other(c, c->config.network.container, &in, network_paths, err) < 0)
+    if (join_others(c, &in, &paths, err) < 0)
         return -1;
     if (in.userns_first_id && check_ids(&user, err) < 0)
         return -1;
@@ -196,6 +257,8 @@ static void resolv_conf_text(const struct container *c, struct str *out)
 // At each start, when the address is known.
 static int write_host_files(struct container *c, struct error *err)
 {
+    if (c->config.network.kind == NS_MODE_CONTAINER)
+        return 0;
     CLEANUP(str_done) struct str hostname = STR_INIT, hosts = STR_INIT, resolv_conf = STR_INIT;
     const char *ip = c->has_endpoint ? c->endpoint.ip : NULL,
                *gateway = c->has_endpoint ? c->endpoint.gateway : NULL;

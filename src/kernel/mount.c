@@ -1,8 +1,15 @@
 #include "kernel/mount.h"
 
+#include "base/fd.h"
+#include "base/mem.h"
+#include "kernel/process.h"
+
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
+#include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/syscall.h>
@@ -62,6 +69,29 @@ int mount_clone(int dirfd, const char *path, bool is_recursive)
 {
     unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | (is_recursive ? AT_RECURSIVE : 0);
     return result(syscall(SYS_open_tree, dirfd, path, flags));
+}
+
+static int clone_here(const char *path)
+{
+    struct open_how how = { .flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS };
+    int fd CLEANUP(cleanup_close) = result(syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how));
+    return fd < 0 ? fd : mount_clone(fd, "", false);
+}
+
+int mount_clone_of(pid_t pid, const char *path)
+{
+    int home CLEANUP(cleanup_close) = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+    int there CLEANUP(cleanup_close) = pidfd_open(pid);
+    if (home < 0)
+        return -errno;
+    if (there < 0)
+        return there;
+    if (setns(there, CLONE_NEWNS) < 0)
+        return -errno;
+    int fd = clone_here(path);
+    if (setns(home, CLONE_NEWNS) < 0)
+        abort();
+    return fd;
 }
 
 int mount_attach(int mount_fd, int target_fd)

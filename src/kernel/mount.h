@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 // A file system context. The options follow with mount_config; mount_create makes the superblock.
 int mount_open_fs(const char *type);
@@ -25,5 +26,9 @@ int mount_attach(int mount_fd, int target_fd);
 // 0.
 int mount_set(int dirfd, const char *path, bool is_recursive, uint64_t set, uint64_t clear,
               uint64_t propagation);
+// A detached clone of the mount at `path` as process `pid` sees it, from that process's mount namespace. No link on the way is
+// followed. Single-threaded callers only: for the moment the caller is in that namespace (and comes back to "/"; where that
+// fails the process is aborted, because it would go on among another's files).
+int mount_clone_of(pid_t pid, const char *path);
 // Map ids of a detached mount by the user namespace. -EINVAL / -EPERM: the file system cannot.
 int mount_set_idmap(int mount_fd, bool is_recursive, int userns_fd);

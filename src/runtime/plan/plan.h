@@ -23,6 +23,7 @@ struct plan_mount {
     bool is_recursive;        // rbind
     int fd;                   // apply: the detached mount made by the parent, else FD_NONE
     bool is_source_directory; // apply: of a bind
+    bool is_foreign;          // apply: a bind of a mount in another container, whose ids are right as they are
 };
 
 struct plan_join {
