@@ -3,6 +3,7 @@
 #include "api/text.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "container/links.h"
 
 #include <string.h>
 
@@ -395,6 +396,26 @@ static json_t *graph_driver_document(const struct request *request, const struct
     return driver;
 }
 
+// "db:database" as inspect has it: "/db:/web/database".
+static void show_links(json_t *host_config, const char *container_name)
+{
+    json_t *shown = json_array(), *entry;
+    size_t i;
+    json_array_foreach(json_get_array(host_config, "Links"), i, entry)
+    {
+        CLEANUP(cleanup_free) char *name = NULL;
+        CLEANUP(cleanup_free) char *alias = NULL;
+        struct error ignored;
+        if (!json_is_string(entry) || link_parse(json_string_value(entry), &name, &alias, &ignored) < 0)
+            continue;
+        CLEANUP(cleanup_free) char *text = xasprintf("/%s:/%s/%s", name, container_name, alias);
+        json_array_append_new(shown, json_string(text));
+    }
+    if (json_array_size(shown))
+        json_object_set(host_config, "Links", shown);
+    json_decref(shown);
+}
+
 static void add_configs(const struct container_info *info, json_t *document)
 {
     json_t *host_config = over_defaults(host_config_defaults, info->host_config);
@@ -403,6 +424,7 @@ static void add_configs(const struct container_info *info, json_t *document)
         json_set_string(json_get_object(host_config, "LogConfig"), "Type", "json-file");
     if (!*json_get_string(json_get_object(host_config, "RestartPolicy"), "Name", ""))
         json_set_string(json_get_object(host_config, "RestartPolicy"), "Name", "no");
+    show_links(host_config, info->name);
     json_object_set_new(document, "HostConfig", host_config);
     json_t *config = over_defaults(config_defaults, info->config);
     if (!*json_get_string(config, "Hostname", "") &&

@@ -159,7 +159,9 @@ int api_container_top(struct request *request, struct error *err)
 int api_container_remove(struct request *request, struct error *err)
 {
     if (request_flag(request, "link", false))
-        return error_set(err, ERROR_UNSUPPORTED, "link: links are not offered by this version of skiff");
+        return container_unlink(request->engine->containers, request->name, err) < 0
+                   ? -1
+                   : respond_empty(request, 204);
     if (container_remove(request->engine->containers, request->name, request_flag(request, "force", false),
                          request_flag(request, "v", false), err) < 0)
         return -1;

@@ -9,6 +9,7 @@
 #include "base/num.h"
 #include "base/str.h"
 #include "codec/json.h"
+#include "container/links.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -44,7 +45,7 @@ static const struct {
     { "GroupAdd", HONOURED },
     { "IpcMode", HONOURED },
     { "Cgroup", DEFAULT_ONLY },
-    { "Links", DEFAULT_ONLY },
+    { "Links", HONOURED },
     { "OomScoreAdj", HONOURED },
     { "PidMode", HONOURED },
     { "Privileged", HONOURED },
@@ -354,7 +355,8 @@ static int parse_security_option(const char *option, struct container_config *c,
         return 0;
     if (streq(key, "apparmor") && access("/sys/kernel/security/apparmor", F_OK) < 0)
         return error_set(err, ERROR_INVALID,
-                         "AppArmor profile \"%s\" cannot be applied: the host's kernel has no AppArmor", value);
+                         "AppArmor profile \"%s\" cannot be applied: the host's kernel has no AppArmor",
+                         value);
     if (streq(key, "apparmor") || streq(key, "label") || streq(key, "writable-cgroups") ||
         streq(key, "systempaths"))
         return error_set(err, ERROR_UNSUPPORTED, "HostConfig.SecurityOpt \"%s\" is not supported yet",
@@ -438,6 +440,13 @@ static int parse_names(const json_t *h, struct container_config *c, struct error
         c->extra_hosts = xreallocarray(c->extra_hosts, c->extra_host_count + 1, sizeof *c->extra_hosts);
         c->extra_hosts[c->extra_host_count++] =
             (struct extra_host){ .name = xstrndup(text, n), .ip = xstrdup(ip) };
+    }
+    c->links = json_get_strv(h, "Links");
+    for (i = 0; c->links && c->links[i]; i++) {
+        CLEANUP(cleanup_free) char *name = NULL;
+        CLEANUP(cleanup_free) char *alias = NULL;
+        if (link_parse(c->links[i], &name, &alias, err) < 0)
+            return -1;
     }
     c->dns = json_get_strv(h, "Dns");
     c->dns_search = json_get_strv(h, "DnsSearch");
@@ -567,6 +576,12 @@ static int check_together(struct container_config *c, char ***warnings, struct e
     if (c->network.kind == NS_MODE_CONTAINER && (strv_len(c->dns) || c->extra_host_count))
         return error_set(err, ERROR_INVALID, "conflicting options: %s and the network mode",
                          c->extra_host_count ? "custom host-to-IP mapping" : "dns");
+    if ((c->network.kind == NS_MODE_HOST || c->network.kind == NS_MODE_CONTAINER) && strv_len(c->links))
+        return error_set(
+            err, ERROR_INVALID,
+            "conflicting options: %s type networking can't be used with links. This would result in "
+            "undefined behavior",
+            c->network.kind == NS_MODE_HOST ? "host" : "container");
     if (c->network.kind == NS_MODE_HOST && c->port_count)
         strv_push(warnings, "Published ports are discarded when using host network mode");
     if (c->network.kind != NS_MODE_PRIVATE)
@@ -629,8 +644,8 @@ void container_config_done(struct container_config *c)
         c->rlimits,           c->binds,         c->tmpfs,         c->devices,        c->device_rules,
         c->sysctls,           c->extra_hosts,   c->log.path,      c->log.attributes, c->ports
     };
-    char **lists[] = { c->env,         c->args,         c->group_add,      c->dns,        c->dns_search,
-                       c->dns_options, c->masked_paths, c->readonly_paths, c->annotations };
+    char **lists[] = { c->env,         c->args,         c->group_add,      c->dns,         c->dns_search,
+                       c->dns_options, c->masked_paths, c->readonly_paths, c->annotations, c->links };
     json_t *documents[] = { c->blkio_weight_devices, c->blkio_read_bps,   c->blkio_write_bps,
                             c->blkio_read_iops,      c->blkio_write_iops, c->seccomp_profile };
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)

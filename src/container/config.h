@@ -88,6 +88,7 @@ struct container_config {
     struct extra_host *extra_hosts;
     size_t extra_host_count;
     char **dns, **dns_search, **dns_options;
+    char **links;                          // "name" or "name:alias" (links.h)
     char **masked_paths, **readonly_paths; // NULL: Docker's default; empty: none
     bool has_masked_paths, has_readonly_paths;
     char **annotations; // "key=value"

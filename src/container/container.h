@@ -104,6 +104,8 @@ int container_rename(struct container_service *containers, const char *name, con
                      struct error *err);
 int container_resize(struct container_service *containers, const char *name, unsigned rows, unsigned columns,
                      struct error *err);
+// Remove a link, named "container/alias", and not the container. ERROR_NOT_FOUND, ERROR_INVALID.
+int container_unlink(struct container_service *containers, const char *name, struct error *err);
 int container_remove(struct container_service *containers, const char *name, bool is_forced,
                      bool with_volumes, struct error *err);
 // Remove stopped ones for which keep() is false (NULL: all). Ids removed, owned strv.

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "codec/json.h"
+#include "container/links.h"
 #include "container/names.h"
 
 #include <fcntl.h>
@@ -76,6 +77,22 @@ static int resolve_modes(struct container *c, struct error *err)
     return 0;
 }
 
+// They are looked up again at each start; a name that nobody has is refused now.
+static int check_links(struct container *c, struct error *err)
+{
+    for (size_t i = 0; c->config.links && c->config.links[i]; i++) {
+        CLEANUP(cleanup_free) char *name = NULL;
+        CLEANUP(cleanup_free) char *alias = NULL;
+        CLEANUP(container_unrefp) struct container *other = NULL;
+        if (link_parse(c->config.links[i], &name, &alias, err) < 0)
+            return -1;
+        if (container_find(c->service, name, &other, err) < 0)
+            return error_set(err, ERROR_INVALID, "could not get container for %s: No such container: %s",
+                             name, name);
+    }
+    return 0;
+}
+
 // The host's user namespace is used where Docker's --userns-remap would refuse or step back as well.
 static int choose_userns(struct container *c, struct error *err)
 {
@@ -133,7 +150,7 @@ static int take_documents(struct container *c, const json_t *config, const json_
     c->networking_document = json_is_object(networking) ? json_deep_copy(networking) : NULL;
     if (container_config_parse(c->config_document, c->host_config_document, &c->config, warnings, err) < 0)
         return -1;
-    if (check_network(c, err) < 0 || resolve_modes(c, err) < 0)
+    if (check_network(c, err) < 0 || resolve_modes(c, err) < 0 || check_links(c, err) < 0)
         return -1;
     container_choose_hostname(c);
     // What inspect shows; where the name is another's, the document must stay as it came, or it would contradict itself.
@@ -148,7 +165,8 @@ static int prepare(struct container *c, const char *name, struct error *err)
         c->config.cgroup_parent ? c->config.cgroup_parent : c->service->options.cgroup_parent;
     c->cgroup_path = xasprintf("%s/%s", parent, c->id);
     c->config.log.path = xasprintf("%s/%s-json.log", c->directory, c->id);
-    if (!container_joins_another(c) && container_build_spec(c, &c->prepared, err) < 0)
+    if (!container_joins_another(c) && !strv_len(c->config.links) &&
+        container_build_spec(c, &c->prepared, err) < 0)
         return -1;
     if (enter_with_name(c, name, err) < 0)
         return -1;

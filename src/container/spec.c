@@ -77,7 +77,10 @@ static void build_process(const struct spec_inputs *in, struct oci_runtime_confi
     p->console_height = config->has_tty ? config->console_rows : 0;
     p->console_width = config->has_tty ? config->console_columns : 0;
     p->args = strv_copy(config->args);
-    p->env = spec_environment(config->env, in->hostname, config->has_tty, in->user->home);
+    CLEANUP(strv_freep) char **env = strv_copy((char **)(uintptr_t)in->extra_env);
+    for (size_t i = 0; config->env && config->env[i]; i++)
+        strv_push(&env, config->env[i]);
+    p->env = spec_environment(env, in->hostname, config->has_tty, in->user->home);
     p->cwd = xstrdup(*config->working_dir ? config->working_dir : "/");
     p->no_new_privileges = config->has_no_new_privileges;
     p->has_oom_score_adj = config->oom_score_adj != 0;

@@ -13,6 +13,7 @@
 #include "base/str.h"
 #include "codec/json.h"
 #include "container/hostfiles.h"
+#include "container/links.h"
 #include "container/shim_client.h"
 #include "store/layer.h"
 
@@ -146,6 +147,11 @@ int container_build_spec(struct container *c, json_t **ret, struct error *err)
     CLEANUP(cleanup_free) char *hosts = container_host_file(named, "hosts");
     CLEANUP(cleanup_free) char *hostname = container_host_file(named, "hostname");
     CLEANUP(cleanup_free) char *resolv_conf = container_host_file(named, "resolv.conf");
+    CLEANUP(links_done) struct links links = { 0 };
+    CLEANUP(strv_freep) char **link_env = NULL;
+    if (links_resolve(c, &links, err) < 0)
+        return -1;
+    links_environment(&links, c->name, &link_env);
     struct join_paths paths;
     struct spec_inputs in = { .config = &c->config,
                               .user = &user,
@@ -155,7 +161,8 @@ int container_build_spec(struct container *c, json_t **ret, struct error *err)
                               .hostname_path = hostname,
                               .resolv_conf_path = resolv_conf,
                               .cgroup_path = c->cgroup_path,
-                              .userns_first_id = c->userns_first_id };
+                              .userns_first_id = c->userns_first_id,
+                              .extra_env = link_env };
     if (open_root(c, &root, err) < 0 ||
         user_lookup_in_root(&root, c->config.user, c->config.group_add, &user, err) < 0)
         return -1;
@@ -264,6 +271,10 @@ static int write_host_files(struct container *c, struct error *err)
                *gateway = c->has_endpoint ? c->endpoint.gateway : NULL;
     str_appendf(&hostname, "%s\n", c->config.hostname);
     hostfile_hosts(&c->config, c->config.hostname, ip, gateway, &hosts);
+    CLEANUP(links_done) struct links links = { 0 };
+    if (links_resolve(c, &links, err) < 0)
+        return -1;
+    links_hosts(&links, &hosts);
     resolv_conf_text(c, &resolv_conf);
     if (write_host_file(c, "hostname", &hostname, true, err) < 0 ||
         write_host_file(c, "resolv.conf", &resolv_conf, true, err) < 0)

@@ -32,7 +32,7 @@ static const struct wire_route routes[] = {
     { WIRE_CONTAINER_WAIT, "POST", "/containers/{name}/wait", 0, "Wait for the exit; condition" },
     { WIRE_CONTAINER_ATTACH, "POST", "/containers/{name}/attach", 0,
       "Standard streams over this connection (hijack)" },
-    { WIRE_CONTAINER_REMOVE, "DELETE", "/containers/{name}", 0, "Remove; force, v" },
+    { WIRE_CONTAINER_REMOVE, "DELETE", "/containers/{name...}", 0, "Remove; force, v; link: a link, container/alias" },
     { WIRE_NOT_YET, "GET", "/containers/{name}/changes", 0, "Changed files" },
     { WIRE_NOT_YET, "GET", "/containers/{name}/export", 0, "File system as a tar archive" },
     { WIRE_NOT_YET, "GET", "/containers/{name}/stats", 0, "Resource use" },
