@@ -153,7 +153,7 @@ int api_info(struct request *request, struct error *err)
     json_object_set_new(info, "GenericResources", json_null());
     json_object_set_new(info, "Warnings", json_array());
     if (request->version >= 144)
-        json_object_set_new(info, "CDISpecDirs", json_array());
+        json_object_set_new(info, "CDISpecDirs", json_from_strv(engine->options.cdi_directories));
     return respond_json(request, 200, info);
 }
 

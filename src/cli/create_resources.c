@@ -51,6 +51,22 @@ static int add_device(const char *spec, json_t *devices, struct error *err)
     return 0;
 }
 
+// "vendor.com/class=name", which no path is.
+static bool is_cdi_name(const char *text)
+{
+    const char *slash = strchr(text, '/'), *equals = strchr(text, '=');
+    return slash && equals && slash > text && slash < equals;
+}
+
+static void add_cdi_device(const char *name, json_t *host)
+{
+    json_t *requests = json_object_get(host, "DeviceRequests");
+    if (!requests)
+        json_object_set_new(host, "DeviceRequests",
+                            requests = json_pack("[{s:s, s:[]}]", "Driver", "cdi", "DeviceIDs"));
+    json_array_append_new(json_object_get(json_array_get(requests, 0), "DeviceIDs"), json_string(name));
+}
+
 // --ulimit name=soft[:hard]; hard defaults to soft.
 static int add_ulimit(const struct options *options, const char *spec, json_t *limits, struct error *err)
 {
@@ -101,8 +117,10 @@ static int add_gpus(const struct options *options, json_t *host, struct error *e
     const char *number = str_has_prefix(gpus, "count=") ? gpus + strlen("count=") : gpus;
     if (!streq(number, "all") && !parse_i64(number, 1, INT32_MAX, &count))
         return options_invalid(options, "gpus", gpus, err, "count must be an integer or \"all\"");
-    json_object_set_new(host, "DeviceRequests",
-                        json_pack("[{s:I, s:[[s]]}]", "Count", (json_int_t)count, "Capabilities", "gpu"));
+    if (!json_object_get(host, "DeviceRequests"))
+        json_object_set_new(host, "DeviceRequests", json_array());
+    json_array_append_new(json_object_get(host, "DeviceRequests"),
+                          json_pack("{s:I, s:[[s]]}", "Count", (json_int_t)count, "Capabilities", "gpu"));
     return 0;
 }
 
@@ -113,7 +131,9 @@ int create_add_resources(const struct options *options, json_t *host, struct err
         if (options_has(options, number_fields[i].option))
             json_set_int(host, number_fields[i].field, options_number(options, number_fields[i].option, 0));
     for (char *const *v = options_list(options, "device"); *v; v++)
-        if (add_device(*v, devices, err) < 0)
+        if (is_cdi_name(*v))
+            add_cdi_device(*v, host);
+        else if (add_device(*v, devices, err) < 0)
             return -1;
     for (char *const *v = options_list(options, "ulimit"); *v; v++)
         if (add_ulimit(options, *v, limits, err) < 0)

@@ -32,6 +32,8 @@ static const struct option options[] = {
       "Address and prefix of the default bridge (default: one no route overlaps)" },
     { "bridge", 'b', "bridge", OPTION_STRING, AT(bridge), "name",
       "Default bridge (default skiff0); \"none\" for no bridge network" },
+    { "cdi-spec-dir", 0, "cdi-spec-dirs", OPTION_STRINGS, AT(cdi_directories), "folder",
+      "Where CDI device files are (default /etc/cdi and /var/run/cdi);\nmay be repeated" },
     { "cgroup-parent", 0, "cgroup-parent", OPTION_STRING, AT(cgroup_parent), "path",
       "Parent of all containers' cgroups (default /skiff)" },
     { "config-file", 0, NULL, OPTION_STRING, AT(config_file), "file",
@@ -344,6 +346,10 @@ int daemon_options_parse(int argc, char *const *argv, struct daemon_options *o, 
     default_string(&o->bridge, "skiff0");
     default_string(&o->cgroup_parent, "/skiff");
     default_string(&o->userns_mode, "private");
+    if (!o->cdi_directories) {
+        strv_push(&o->cdi_directories, "/etc/cdi");
+        strv_push(&o->cdi_directories, "/var/run/cdi");
+    }
     if (!o->hosts)
         strv_push(&o->hosts, "unix:///run/skiff/skiff.sock");
     if (o->is_debug)
@@ -371,6 +377,7 @@ char *daemon_options_help(void)
     }
     str_append(&out, "\nEvery option but --config-file, --help, --validate and --version may also stand in "
                      "the configuration file (JSON),\n"
-                     "under the same name; lists are called hosts, insecure-registries and labels there.\n");
+                     "under the same name; lists are called hosts, insecure-registries, cdi-spec-dirs and "
+                     "labels there.\n");
     return str_take(&out);
 }

@@ -14,7 +14,7 @@ struct daemon_options {
     int mtu;
     bool has_icc, has_ip_forward, has_ip_masq, is_debug;
     enum log_level log_level;
-    char **insecure_registries, **labels;
+    char **insecure_registries, **labels, **cdi_directories;
     char *seccomp_profile, *cgroup_parent, *userns_mode;
     int stop_timeout_s;
     bool wants_help, wants_version, wants_validate;

@@ -74,6 +74,7 @@ static struct engine_options engine_options_of(const struct daemon_options *o, c
         .userns_mode = o->userns_mode,
         .seccomp_profile = o->seccomp_profile,
         .insecure_registries = o->insecure_registries,
+        .cdi_directories = o->cdi_directories,
         .stop_timeout_s = o->stop_timeout_s,
         .labels = o->labels,
         .is_debug = o->log_level == LOG_LEVEL_DEBUG,

@@ -79,7 +79,7 @@ static const struct {
     { "CpusetMems", HONOURED },
     { "Devices", HONOURED },
     { "DeviceCgroupRules", HONOURED },
-    { "DeviceRequests", DEFAULT_ONLY },
+    { "DeviceRequests", HONOURED },
     { "KernelMemory", DEFAULT_ONLY },    // API 1.41 and before
     { "KernelMemoryTCP", DEFAULT_ONLY }, // API 1.41 and before
     { "MemoryReservation", HONOURED },
@@ -551,6 +551,7 @@ static int parse_simple(const json_t *config, const json_t *h, struct container_
     c->is_auto_remove = json_get_bool(h, "AutoRemove", false);
     c->is_read_only = json_get_bool(h, "ReadonlyRootfs", false);
     c->publishes_all = json_get_bool(h, "PublishAllPorts", false);
+    c->device_requests = json_incref(json_get_array(h, "DeviceRequests"));
     c->shm_size_bytes = json_get_int(h, "ShmSize", 0);
     if (c->shm_size_bytes < 0)
         return error_set(err, ERROR_INVALID, "SHM size can not be less than 0");
@@ -647,7 +648,8 @@ void container_config_done(struct container_config *c)
     char **lists[] = { c->env,         c->args,         c->group_add,      c->dns,         c->dns_search,
                        c->dns_options, c->masked_paths, c->readonly_paths, c->annotations, c->links };
     json_t *documents[] = { c->blkio_weight_devices, c->blkio_read_bps,   c->blkio_write_bps,
-                            c->blkio_read_iops,      c->blkio_write_iops, c->seccomp_profile };
+                            c->blkio_read_iops,      c->blkio_write_iops, c->seccomp_profile,
+                            c->device_requests };
     for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
         free(plain[i]);
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)

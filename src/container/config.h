@@ -81,6 +81,7 @@ struct container_config {
     size_t tmpfs_count;
     struct device_mapping *devices;
     size_t device_count;
+    json_t *device_requests; // HostConfig.DeviceRequests (cdi.h), or NULL
     struct oci_device_rule *device_rules;
     size_t device_rule_count;
     struct oci_sysctl *sysctls;

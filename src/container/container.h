@@ -25,6 +25,7 @@ struct container_options {
     const char *cgroup_parent;   // "/skiff"
     const char *userns_mode;     // "private" (default) or "host"
     const char *seccomp_profile; // file or NULL: built in; "unconfined"
+    char **cdi_directories;      // strv; where CDI device files are
     int stop_timeout_s;          // 10
     struct event_sink events;
 };

@@ -437,6 +437,7 @@ static void copy_options(struct container_service *s, const struct container_opt
     s->options.cgroup_parent = xstrdup(options->cgroup_parent ? options->cgroup_parent : "/skiff");
     s->options.userns_mode = xstrdup(options->userns_mode ? options->userns_mode : "private");
     s->options.seccomp_profile = xstrdup(options->seccomp_profile);
+    s->options.cdi_directories = strv_copy(options->cdi_directories);
     if (s->options.stop_timeout_s <= 0)
         s->options.stop_timeout_s = 10;
 }
@@ -473,6 +474,7 @@ static void service_free(struct container_service *s)
                             s->options.userns_mode, s->options.seccomp_profile, s->containers_directory };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         free((void *)(uintptr_t)texts[i]);
+    strv_free(s->options.cdi_directories);
     fd_close(s->epoll_fd);
     fd_close(s->wake_fd);
     free(s);

@@ -3,11 +3,13 @@
 // what the host has). Order of mounts is Docker's: the system's, then the engine's files, then the user's by
 // depth, a mount of the user's replacing the system's of the same target.
 #include "container/spec.h"
+#include "container/spec_internal.h"
 
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "codec/json.h"
+#include "container/cdi.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -104,8 +106,8 @@ static bool is_overridden(const struct container_config *config, const char *tar
     return false;
 }
 
-static struct oci_mount *add_mount(struct oci_runtime_config *c, const char *destination, const char *type,
-                                   const char *source, const char *options)
+struct oci_mount *spec_add_mount(struct oci_runtime_config *c, const char *destination, const char *type,
+                                 const char *source, const char *options)
 {
     c->mounts = xreallocarray(c->mounts, c->mount_count + 1, sizeof *c->mounts);
     struct oci_mount *m = &c->mounts[c->mount_count++];
@@ -138,18 +140,18 @@ static void add_system_mounts(const struct spec_inputs *in, struct oci_runtime_c
         if (is_overridden(config, mounts[i].target) || (is_shm && config->ipc.kind == NS_MODE_NONE))
             continue;
         if (is_shm && in->shm_path)
-            add_mount(c, mounts[i].target, "bind", in->shm_path, "bind,nosuid,noexec,nodev");
+            spec_add_mount(c, mounts[i].target, "bind", in->shm_path, "bind,nosuid,noexec,nodev");
         else if (is_ipc && config->ipc.kind == NS_MODE_HOST)
-            add_mount(c, mounts[i].target, "bind", mounts[i].target, "rbind,nosuid,noexec,nodev");
+            spec_add_mount(c, mounts[i].target, "bind", mounts[i].target, "rbind,nosuid,noexec,nodev");
         else
-            add_mount(c, mounts[i].target, mounts[i].type, mounts[i].source, mounts[i].options);
+            spec_add_mount(c, mounts[i].target, mounts[i].type, mounts[i].source, mounts[i].options);
     }
     const char *files[][2] = { { "/etc/resolv.conf", in->resolv_conf_path },
                                { "/etc/hostname", in->hostname_path },
                                { "/etc/hosts", in->hosts_path } };
     for (size_t i = 0; i < 3; i++)
         if (!is_overridden(config, files[i][0]))
-            add_mount(c, files[i][0], "bind", files[i][1], "rbind,rprivate");
+            spec_add_mount(c, files[i][0], "bind", files[i][1], "rbind,rprivate");
 }
 
 static int ensure_source(const struct bind_mount *b, struct error *err)
@@ -201,11 +203,11 @@ static int build_mounts(const struct spec_inputs *in, struct oci_runtime_config 
         CLEANUP(cleanup_free)
         char *options = xasprintf("%s,%s%s", b->is_recursive ? "rbind" : "bind",
                                   b->propagation ? b->propagation : "rprivate", b->is_read_only ? ",ro" : "");
-        add_mount(c, b->target, "bind", b->source, options);
+        spec_add_mount(c, b->target, "bind", b->source, options);
     }
     for (size_t i = 0; i < config->tmpfs_count; i++) {
         CLEANUP(cleanup_free) char *options = xasprintf("noexec,nosuid,nodev,%s", config->tmpfs[i].options);
-        add_mount(c, config->tmpfs[i].target, "tmpfs", "tmpfs", options);
+        spec_add_mount(c, config->tmpfs[i].target, "tmpfs", "tmpfs", options);
     }
     sort_by_depth(c, first);
     return 0;
@@ -240,8 +242,8 @@ static void build_namespaces(const struct spec_inputs *in, struct oci_runtime_co
 }
 
 // --- devices
-static void add_rule(struct oci_resources *r, bool is_allow, char type, int64_t major, int64_t minor,
-                     const char *access)
+void spec_add_device_rule(struct oci_resources *r, bool is_allow, char type, int64_t major, int64_t minor,
+                          const char *access)
 {
     r->devices = xreallocarray(r->devices, r->device_count + 1, sizeof *r->devices);
     struct oci_device_rule *rule = &r->devices[r->device_count++];
@@ -250,7 +252,7 @@ static void add_rule(struct oci_resources *r, bool is_allow, char type, int64_t 
 }
 
 // The node's type and number; false when it is no device.
-static bool add_device(struct oci_runtime_config *c, const struct stat *st, const char *inside)
+bool spec_add_device(struct oci_runtime_config *c, const struct stat *st, const char *inside)
 {
     if ((!S_ISCHR(st->st_mode) && !S_ISBLK(st->st_mode)) || c->device_count >= DEVICES_MAX)
         return false;
@@ -289,9 +291,9 @@ static void add_device_tree(struct oci_runtime_config *c, const char *host, cons
             continue;
         if (S_ISDIR(st.st_mode))
             add_device_tree(c, from, to, access, level + 1);
-        else if (add_device(c, &st, to) && access)
-            add_rule(&c->resources, true, S_ISCHR(st.st_mode) ? 'c' : 'b', major(st.st_rdev),
-                     minor(st.st_rdev), access);
+        else if (spec_add_device(c, &st, to) && access)
+            spec_add_device_rule(&c->resources, true, S_ISCHR(st.st_mode) ? 'c' : 'b', major(st.st_rdev),
+                                 minor(st.st_rdev), access);
     }
     if (dir)
         closedir(dir);
@@ -309,14 +311,14 @@ static int add_mapped_devices(const struct container_config *config, struct oci_
                              d->host_path, errno == ENOENT ? "no such file or directory" : strerror(errno));
         if (S_ISDIR(st.st_mode))
             add_device_tree(c, d->host_path, d->container_path, d->permissions, 1);
-        else if (!add_device(c, &st, d->container_path))
+        else if (!spec_add_device(c, &st, d->container_path))
             return error_set(
                 err, ERROR_INVALID,
                 "error gathering device information while adding custom device \"%s\": not a device node",
                 d->host_path);
         else
-            add_rule(&c->resources, true, S_ISCHR(st.st_mode) ? 'c' : 'b', major(st.st_rdev),
-                     minor(st.st_rdev), d->permissions);
+            spec_add_device_rule(&c->resources, true, S_ISCHR(st.st_mode) ? 'c' : 'b', major(st.st_rdev),
+                                 minor(st.st_rdev), d->permissions);
     }
     return 0;
 }
@@ -329,20 +331,20 @@ static int build_devices(const struct spec_inputs *in, struct oci_runtime_config
                     { 5, 0 }, { 5, 1 }, { 5, 2 }, { 136, -1 } };
     struct oci_resources *r = &c->resources;
     if (in->config->is_privileged) {
-        add_rule(r, true, 'a', -1, -1, "rwm");
+        spec_add_device_rule(r, true, 'a', -1, -1, "rwm");
         add_device_tree(c, "/dev", "/dev", NULL, 0);
         return 0;
     }
-    add_rule(r, false, 'a', -1, -1, "rwm");
-    add_rule(r, true, 'c', -1, -1, "m"); // nodes may be made, not opened
-    add_rule(r, true, 'b', -1, -1, "m");
+    spec_add_device_rule(r, false, 'a', -1, -1, "rwm");
+    spec_add_device_rule(r, true, 'c', -1, -1, "m"); // nodes may be made, not opened
+    spec_add_device_rule(r, true, 'b', -1, -1, "m");
     for (size_t i = 0; i < sizeof allowed / sizeof *allowed; i++)
-        add_rule(r, true, 'c', allowed[i].major, allowed[i].minor, "rwm");
+        spec_add_device_rule(r, true, 'c', allowed[i].major, allowed[i].minor, "rwm");
     if (add_mapped_devices(in->config, c, err) < 0)
         return -1;
     for (size_t i = 0; i < in->config->device_rule_count; i++) {
         const struct oci_device_rule *rule = &in->config->device_rules[i];
-        add_rule(r, true, rule->type, rule->major, rule->minor, rule->access);
+        spec_add_device_rule(r, true, rule->type, rule->major, rule->minor, rule->access);
     }
     return 0;
 }
@@ -464,6 +466,16 @@ static void build_rest(const struct spec_inputs *in, struct oci_runtime_config *
     }
 }
 
+static int build_cdi(const struct spec_inputs *in, struct oci_runtime_config *c, struct error *err)
+{
+    CLEANUP(strv_freep) char **names = NULL;
+    if (!json_array_size(in->config->device_requests))
+        return 0;
+    if (cdi_resolve_requests(in->cdi_directories, in->config->device_requests, &names, err) < 0)
+        return -1;
+    return cdi_inject(in->cdi_directories, names, c, err);
+}
+
 int spec_build(const struct spec_inputs *in, struct oci_runtime_config *ret, struct error *err)
 {
     struct oci_runtime_config c;
@@ -472,7 +484,8 @@ int spec_build(const struct spec_inputs *in, struct oci_runtime_config *ret, str
     build_process(in, &c);
     build_namespaces(in, &c);
     build_paths(in, &c);
-    if (build_mounts(in, &c, err) < 0 || build_devices(in, &c, err) < 0 || build_resources(in, &c, err) < 0) {
+    if (build_mounts(in, &c, err) < 0 || build_devices(in, &c, err) < 0 || build_resources(in, &c, err) < 0 ||
+        build_cdi(in, &c, err) < 0) {
         oci_runtime_config_done(&c);
         oci_runtime_config_init(ret);
         return -1;

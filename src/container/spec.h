@@ -15,8 +15,9 @@ struct spec_inputs {
     uint32_t userns_first_id; // 0: the host's user namespace
     // Namespaces of another container or the host to be joined ("/proc/N/ns/net"); NULL: as config says.
     const char *userns_path, *netns_path, *pidns_path, *ipcns_path;
-    char *const *extra_env; // strv, before the container's own; NULL: none
-    const char *shm_path;   // "/proc/N/root/dev/shm" of the container whose IPC namespace is joined, or NULL
+    char *const *extra_env;       // strv, before the container's own; NULL: none
+    char *const *cdi_directories; // strv
+    const char *shm_path; // "/proc/N/root/dev/shm" of the container whose IPC namespace is joined, or NULL
 };
 
 // Touches the host only to look at devices and at bind sources (a missing -v source directory is made here,

@@ -162,7 +162,8 @@ int container_build_spec(struct container *c, json_t **ret, struct error *err)
                               .resolv_conf_path = resolv_conf,
                               .cgroup_path = c->cgroup_path,
                               .userns_first_id = c->userns_first_id,
-                              .extra_env = link_env };
+                              .extra_env = link_env,
+                              .cdi_directories = c->service->options.cdi_directories };
     if (open_root(c, &root, err) < 0 ||
         user_lookup_in_root(&root, c->config.user, c->config.group_add, &user, err) < 0)
         return -1;

@@ -61,6 +61,7 @@ static int open_services(struct engine *engine, struct error *err)
         .cgroup_parent = o->cgroup_parent,
         .userns_mode = o->userns_mode,
         .seccomp_profile = o->seccomp_profile,
+        .cdi_directories = o->cdi_directories,
         .stop_timeout_s = o->stop_timeout_s,
         .events = events,
     };

@@ -11,7 +11,7 @@
 // All strings are borrowed and must outlive the engine.
 struct engine_options {
     const char *data_root, *exec_root, *shim_program, *cgroup_parent, *userns_mode, *seccomp_profile;
-    char **insecure_registries;
+    char **insecure_registries, **cdi_directories;
     int stop_timeout_s;
     struct network_options network;
     char **labels; // strv "k=v", shown by /info

@@ -145,7 +145,7 @@ static void test_unsupported_is_named(void **state)
         { "{\"VolumesFrom\":[\"x\"]}", "HostConfig.VolumesFrom" },
         { "{\"StorageOpt\":{\"size\":\"1G\"}}", "HostConfig.StorageOpt" },
         { "{\"Init\":true}", "HostConfig.Init" },
-        { "{\"DeviceRequests\":[{}]}", "HostConfig.DeviceRequests" },
+
         { "{\"RestartPolicy\":{\"Name\":\"always\"}}", "HostConfig.RestartPolicy" },
         { "{\"SomethingNew\":1}", "HostConfig.SomethingNew" },
         { "{\"KernelMemory\":1}", "HostConfig.KernelMemory" },
