@@ -175,6 +175,14 @@ void strv_push(char ***v, const char *s)
     strv_take(v, xstrdup(s));
 }
 
+void strv_remove(char **v, size_t index)
+{
+    free(v[index]);
+    do
+        v[index] = v[index + 1];
+    while (v[index++]);
+}
+
 bool strv_contains(char *const *v, const char *s)
 {
     for (size_t i = 0; v && v[i]; i++)

@@ -1,5 +1,6 @@
 // Theory of operation. An exec is created (checked, its process document built, nothing started), then
-// started once. Its object lives in the service's map until its container goes. Its document is the
+// started once. Its object lives in the service's map until its container goes, or until it has ended and many
+// newer ones have come. Its document is the
 // container's own process with what the request changes; the user is looked up in the container's live root
 // file system, through the first process's root and never outside it. The client's socket is attached before
 // the process starts, so its first byte is not lost.
@@ -19,7 +20,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { EXECS_PER_CONTAINER_MAX = 1024, EXEC_EXIT_BAD = 126, SETTLE_ROUNDS = 200 };
+enum { EXECS_KEPT = 256, EXECS_PER_CONTAINER_MAX = 1024, EXEC_EXIT_BAD = 126, SETTLE_ROUNDS = 200 };
 
 // Guarded by the service's lock; the immutable members may be read by whoever holds a copy.
 struct exec {
@@ -99,6 +100,22 @@ static int check_options(const json_t *options, struct error *err)
     return 0;
 }
 
+// Both locks are held. What has ended is kept so that its exit code can be asked for, but not for as long as the container lives:
+// the longest ended makes room.
+static void forget_oldest_ended(struct container_service *s, struct container *c)
+{
+    for (size_t i = 0; c->exec_ids && c->exec_ids[i]; i++) {
+        struct exec *e = map_get(&s->execs, c->exec_ids[i]);
+        if (e && (e->is_running || !e->has_started))
+            continue;
+        map_remove(&s->execs, c->exec_ids[i]);
+        strv_remove(c->exec_ids, i);
+        if (e)
+            exec_free(e);
+        return;
+    }
+}
+
 int container_exec_create(struct container_service *s, const char *name, const json_t *options,
                           char ret_exec_id[static 65], struct error *err)
 {
@@ -115,6 +132,8 @@ int container_exec_create(struct container_service *s, const char *name, const j
     e->options = json_deep_copy(options);
     pthread_mutex_lock(&s->lock);
     pthread_mutex_lock(&c->lock);
+    if (strv_len(c->exec_ids) >= EXECS_KEPT)
+        forget_oldest_ended(s, c);
     bool is_full = strv_len(c->exec_ids) >= EXECS_PER_CONTAINER_MAX, is_gone = c->is_gone;
     if (!is_full && !is_gone) {
         strv_push(&c->exec_ids, e->id);

@@ -44,12 +44,25 @@ static void split_and_join(void **state)
     assert_true(strv_contains(w, "y"));
 }
 
+static void entries_can_be_removed(void **state)
+{
+    (void)state;
+    char **v CLEANUP(strv_freep) = strv_split("a b c", " ", false);
+    strv_remove(v, 1);
+    char *joined CLEANUP(cleanup_free) = strv_join(v, " ");
+    assert_string_equal(joined, "a c");
+    strv_remove(v, 1);
+    strv_remove(v, 0);
+    assert_int_equal(strv_len(v), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(appends_grow_and_terminate),
         cmocka_unit_test(ceiling_is_sticky),
         cmocka_unit_test(split_and_join),
+        cmocka_unit_test(entries_can_be_removed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
