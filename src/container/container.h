@@ -26,11 +26,13 @@ struct container_options {
     const char *userns_mode;     // "private" (default) or "host"
     const char *seccomp_profile; // file or NULL: built in; "unconfined"
     int stop_timeout_s;          // 10
+    const char *init_program;    // absolute path of skiff-init
+    bool has_init;               // it is process 1 of containers that do not say whether
     struct event_sink events;
 };
 
 // Opens and recovers: finds the shims of an earlier skiffd by their sockets, records what exited meanwhile, restarts what
-// its policy says (restart policies are a later issue), removes half-made ones.
+// its policy says, removes half-made ones.
 int container_service_open(struct store *store, struct image_service *images,
                            struct network_service *networks, const struct container_options *options,
                            struct container_service **ret, struct error *err);
@@ -69,6 +71,7 @@ struct container_info {
     struct network_endpoint *endpoint; // NULL: none
     bool has_tty, has_stdin;
     char **exec_ids; // strv of running execs
+    json_t *health;  // {"Status","FailingStreak","Log"}, NULL: no health check
 };
 void container_info_free(struct container_info *info);
 void container_info_freep(struct container_info **info);

@@ -361,6 +361,22 @@ static void forget_exit_record(struct container *c)
     unlink(path);
 }
 
+static bool has_policy(struct container *c)
+{
+    pthread_mutex_lock(&c->lock);
+    bool has_policy = c->restart.kind != RESTART_NO;
+    pthread_mutex_unlock(&c->lock);
+    return has_policy;
+}
+
+// A reboot empties the exec root: that this container ran has to be known from the database then.
+static void save_run(struct container *c)
+{
+    struct error err;
+    if (container_save_state(c, &err) < 0)
+        log_warn("container %s: %s", c->id, err.message);
+}
+
 static int launch(struct container *c, struct error *err)
 {
     CLEANUP(json_cleanup) json_t *spec = NULL;
@@ -399,7 +415,12 @@ static int launch(struct container *c, struct error *err)
     set_running(c, &start);
     attach_pending(c, NULL); // those that came between the first look and now
     container_event(c, "start", NULL, NULL);
-    return monitor_watch(c, err);
+    if (monitor_watch(c, err) < 0)
+        return -1;
+    health_start(c);
+    if (has_policy(c))
+        janitor_add(c, save_run);
+    return 0;
 }
 
 int container_start_locked(struct container *c, struct error *err)
@@ -412,10 +433,20 @@ int container_start_locked(struct container *c, struct error *err)
         return error_set(err, ERROR_NOT_FOUND, "No such container: %s", c->id);
     if (status == CONTAINER_PAUSED)
         return error_set(err, ERROR_CONFLICT, "cannot start a paused container, try unpause instead");
-    if (status == CONTAINER_RUNNING)
+    if (status == CONTAINER_RUNNING || status == CONTAINER_RESTARTING)
         return error_set(err, ERROR_NOT_MODIFIED, "container %s is already running", c->id);
     if (status == CONTAINER_REMOVING || status == CONTAINER_DEAD)
         return error_set(err, ERROR_CONFLICT, "container is marked for removal and cannot be started");
+    pthread_mutex_lock(&c->lock);
+    c->state.restart_count = 0;
+    c->state.restart_delay_ns = 0;
+    c->state.was_stopped = false;
+    pthread_mutex_unlock(&c->lock);
+    return container_start_again_locked(c, err);
+}
+
+int container_start_again_locked(struct container *c, struct error *err)
+{
     if (launch(c, err) == 0)
         return 0;
     start_failed(c, err);
