@@ -76,7 +76,12 @@ static void build_process(const struct spec_inputs *in, struct oci_runtime_confi
     p->has_terminal = config->has_tty;
     p->console_height = config->has_tty ? config->console_rows : 0;
     p->console_width = config->has_tty ? config->console_columns : 0;
-    p->args = strv_copy(config->args);
+    if (in->init_path) {
+        strv_push(&p->args, SPEC_INIT_TARGET);
+        strv_push(&p->args, "--");
+    }
+    for (size_t i = 0; config->args[i]; i++)
+        strv_push(&p->args, config->args[i]);
     p->env = spec_environment(config->env, in->hostname, config->has_tty, in->user->home);
     p->cwd = xstrdup(*config->working_dir ? config->working_dir : "/");
     p->no_new_privileges = config->has_no_new_privileges;
@@ -145,6 +150,9 @@ static void add_system_mounts(const struct spec_inputs *in, struct oci_runtime_c
     for (size_t i = 0; i < 3; i++)
         if (!is_overridden(config, files[i][0]))
             add_mount(c, files[i][0], "bind", files[i][1], "rbind,rprivate");
+    // A file of the host's that is executed inside: read-only, so that nothing inside can change what others execute.
+    if (in->init_path)
+        add_mount(c, SPEC_INIT_TARGET, "bind", in->init_path, "bind,rprivate,ro,nosuid,nodev");
 }
 
 static int ensure_source(const struct bind_mount *b, struct error *err)
@@ -456,6 +464,18 @@ static void build_rest(const struct spec_inputs *in, struct oci_runtime_config *
         c->sysctls[c->sysctl_count++] = (struct oci_sysctl){ .key = xstrdup(config->sysctls[i].key),
                                                              .value = xstrdup(config->sysctls[i].value) };
     }
+}
+
+int spec_resources_document(const struct container_config *config, json_t **ret, struct error *err)
+{
+    const struct spec_inputs in = { .config = config };
+    struct oci_runtime_config c;
+    oci_runtime_config_init(&c);
+    int r = build_resources(&in, &c, err);
+    if (r == 0)
+        *ret = oci_runtime_config_emit(&c);
+    oci_runtime_config_done(&c);
+    return r;
 }
 
 int spec_build(const struct spec_inputs *in, struct oci_runtime_config *ret, struct error *err)

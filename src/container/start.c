@@ -74,6 +74,14 @@ static int join_other(struct container *c, const char *id, struct spec_inputs *i
     return 0;
 }
 
+// As in Docker, only where the container's first process is process 1.
+static const char *init_path(const struct container *c)
+{
+    const struct container_options *options = &c->service->options;
+    bool is_wanted = c->config.init == INIT_YES || (c->config.init == INIT_DEFAULT && options->has_init);
+    return is_wanted && c->config.pid.kind == NS_MODE_PRIVATE ? options->init_program : NULL;
+}
+
 int container_build_spec(struct container *c, json_t **ret, struct error *err)
 {
     CLEANUP(rootfs_done) struct rootfs root = { 0 };
@@ -90,6 +98,7 @@ int container_build_spec(struct container *c, json_t **ret, struct error *err)
                               .hostname_path = hostname,
                               .resolv_conf_path = resolv_conf,
                               .cgroup_path = c->cgroup_path,
+                              .init_path = init_path(c),
                               .userns_first_id = c->userns_first_id };
     if (open_root(c, &root, err) < 0 ||
         user_lookup_in_root(&root, c->config.user, c->config.group_add, &user, err) < 0)
