@@ -2,12 +2,13 @@
 // hands every signal on to it, reaps whatever falls to it, and ends with the child's exit code (128 + n for signal n).
 // Usage: skiff-init [--] COMMAND [ARGUMENT...]. Static, and mounted read-only at /sbin/docker-init, where Docker has its own.
 //
-// All signals but those that a fault of our own raises are blocked and taken one by one with sigwaitinfo, so there are no
-// handlers, no races, and /proc/1/status says truly that none is lost.
+// All signals but those that a fault of our own raises are blocked and read one by one from a signalfd: no handlers, no races,
+// and /proc/1/status says truly that none is lost (while a process is in sigwait it says that they are not blocked).
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -54,21 +55,21 @@ int main(int argc, char **argv)
         return EXIT_OWN_FAILURE;
     }
     block_signals(&blocked, &former);
-    pid_t pid = fork();
+    int signals = signalfd(-1, &blocked, SFD_CLOEXEC);
+    pid_t pid = signals < 0 ? -1 : fork();
     if (pid < 0) {
-        fprintf(stderr, "skiff-init: fork: %s\n", strerror(errno));
+        fprintf(stderr, "skiff-init: signalfd or fork: %s\n", strerror(errno));
         return EXIT_OWN_FAILURE;
     }
     if (pid == 0)
         run_command(command, &former);
-    for (int code = -1; code < 0;) {
-        int signal = sigwaitinfo(&blocked, NULL);
-        if (signal == SIGCHLD)
-            code = reap(pid);
-        else if (signal > 0)
-            kill(pid, signal); // it is not reaped yet, so the number is still its own
+    struct signalfd_siginfo info;
+    while (read(signals, &info, sizeof info) == (ssize_t)sizeof info) {
+        int signal = (int)info.ssi_signo, code = signal == SIGCHLD ? reap(pid) : -1;
         if (code >= 0)
             return code;
+        if (signal != SIGCHLD)
+            kill(pid, signal); // it is not reaped yet, so the number is still its own
     }
     return EXIT_OWN_FAILURE;
 }

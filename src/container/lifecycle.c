@@ -16,7 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { KILL_TIMEOUT_MS = 10000, SETTLE_MS = 1000, STATUS_FILE_MAX = 1 << 16 };
+enum { KILL_TIMEOUT_MS = 10000, SETTLE_MS = 1000, PROCESS_FILE_MAX = 1 << 16 };
 
 static int need_running(struct container *c, const char *verb, struct error *err)
 {
@@ -104,18 +104,36 @@ int container_kill_run(struct container *c, struct error *err)
 }
 
 // --- stop
-// Nothing will come of this signal: the process is the first of its pid namespace and has no handler for it. Unknown: false.
-static bool is_lost(struct container *c, int signal)
+static int read_process_file(pid_t pid, const char *name, struct str *ret)
 {
     char path[64];
+    snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, name);
+    str_clear(ret);
+    return file_read_at(AT_FDCWD, path, PROCESS_FILE_MAX, ret);
+}
+
+// Whether it is in sigwait; also where that cannot be known.
+static bool may_be_in_sigwait(pid_t pid)
+{
+    CLEANUP(str_done) struct str call = STR_INIT, wchan = STR_INIT;
+    if (read_process_file(pid, "syscall", &call) < 0)
+        return true;
+    (void)read_process_file(pid, "wchan", &wchan);
+    return is_in_sigwait(call.ptr, wchan.ptr);
+}
+
+// Nothing will come of this signal: the process is the first of its pid namespace and has no handler for it. In doubt, false.
+// Its mask means what it says only outside sigwait, so that is looked at before and after.
+static bool is_lost(struct container *c, int signal)
+{
     CLEANUP(str_done) struct str text = STR_INIT;
     struct signal_disposition disposition;
     pthread_mutex_lock(&c->lock);
     pid_t pid = c->state.pid;
     pthread_mutex_unlock(&c->lock);
-    snprintf(path, sizeof path, "/proc/%d/status", pid);
-    return pid > 0 && file_read_at(AT_FDCWD, path, STATUS_FILE_MAX, &text) == 0 &&
-           signal_disposition_parse(text.ptr, signal, &disposition) && signal_is_lost(&disposition, signal);
+    return pid > 0 && !may_be_in_sigwait(pid) && read_process_file(pid, "status", &text) == 0 &&
+           signal_disposition_parse(text.ptr, signal, &disposition) && signal_is_lost(&disposition, signal) &&
+           !may_be_in_sigwait(pid);
 }
 
 // A program that has just been started may not have come to installing its handlers yet.

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/syscall.h>
 
 // --- restart
 enum { FIRST_DELAY_MS = 100, LONGEST_DELAY_MS = 60000, SETTLED_RUN_S = 10 };
@@ -227,6 +228,15 @@ bool signal_disposition_parse(const char *status_text, int signal, struct signal
     size_t n = strcspn(++ids, "\n");
     ret->is_first = n > 2 && ids[n - 1] == '1' && ids[n - 2] == '\t' && memchr(ids, '\t', n - 2);
     return true;
+}
+
+bool is_in_sigwait(const char *syscall_text, const char *wchan_text)
+{
+    // The number of a 32-bit process's system call is another one: there the kernel's function tells.
+    char *end;
+    long number = strtol(syscall_text, &end, 10);
+    return (end != syscall_text && number == SYS_rt_sigtimedwait) ||
+           str_has_prefix(wchan_text, "do_sigtimedwait");
 }
 
 bool signal_is_lost(const struct signal_disposition *d, int signal)

@@ -79,5 +79,8 @@ struct signal_disposition {
 };
 // False when the text is not complete.
 bool signal_disposition_parse(const char *status_text, int signal, struct signal_disposition *ret);
+// What /proc/<pid>/syscall and /proc/<pid>/wchan ("" when it cannot be read) say: the process is in sigwait, which takes
+// signals that have no handler, and during which they do not show as blocked.
+bool is_in_sigwait(const char *syscall_text, const char *wchan_text);
 // The kernel throws away a signal to the first process of a pid namespace that has no handler for it: nothing will come of it.
 bool signal_is_lost(const struct signal_disposition *disposition, int signal);
