@@ -87,7 +87,7 @@ static void save(struct container *c)
         log_warn("container %s: write its health: %s", c->id, strerror(-r));
 }
 
-static void load(struct container *c)
+static void load(const struct container *c, struct health_state *ret, json_t **ret_log)
 {
     struct error ignored;
     CLEANUP(str_done) struct str text = STR_INIT;
@@ -99,9 +99,9 @@ static void load(struct container *c)
     const char *status = json_get_string(document, "Status", "");
     for (int s = HEALTH_STARTING; s <= HEALTH_UNHEALTHY; s++)
         if (streq(status, health_status_name((enum health_status)s)))
-            c->health.status = (enum health_status)s;
-    c->health.failing_streak = (unsigned)json_get_int(document, "FailingStreak", 0);
-    c->health_log = json_incref(json_get_array(document, "Log"));
+            ret->status = (enum health_status)s;
+    ret->failing_streak = (unsigned)json_get_int(document, "FailingStreak", 0);
+    *ret_log = json_incref(json_get_array(document, "Log"));
 }
 
 // --- the timer
@@ -125,15 +125,6 @@ void health_start(struct container *c)
     c->has_health = true;
     c->health = (struct health_state){ .status = HEALTH_STARTING };
     pthread_mutex_unlock(&c->lock);
-    schedule(c);
-}
-
-void health_recover(struct container *c)
-{
-    if (!c->config.health.args)
-        return;
-    c->has_health = true;
-    load(c);
     schedule(c);
 }
 
@@ -181,6 +172,24 @@ static void act_unhealthy(struct container *c)
     }
     if (r < 0 && err.kind != ERROR_NOT_MODIFIED)
         log_error("container %s: end it because it is unhealthy: %s", c->id, err.message);
+}
+
+void health_recover(struct container *c)
+{
+    if (!c->config.health.args)
+        return;
+    struct health_state health = { .status = HEALTH_STARTING };
+    json_t *log = NULL;
+    load(c, &health, &log);
+    pthread_mutex_lock(&c->lock);
+    c->has_health = true;
+    c->health = health;
+    c->health_log = log;
+    pthread_mutex_unlock(&c->lock);
+    schedule(c);
+    if (health.status ==
+        HEALTH_UNHEALTHY) // what is done about that ends the run, so the last engine did not come to it
+        timers_run(c, act_unhealthy);
 }
 
 // --- the probe

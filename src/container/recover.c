@@ -70,6 +70,8 @@ static void load_state(struct container *c, bool *ret_was_running)
     c->state.started_ns = json_get_int(state, "startedNs", 0);
     c->state.finished_ns = json_get_int(state, "finishedNs", 0);
     c->state.restart_count = (unsigned)json_get_int(state, "restartCount", 0);
+    if (json_get_bool(state, "isRestarting", false) && c->state.restart_count > 0)
+        c->state.restart_count--; // counted, but it did not come to it
     c->state.was_stopped = json_get_bool(state, "wasStopped", false);
     *ret_was_running = json_get_bool(state, "isRunning", false);
     if (json_get_bool(state, "hasRun", false))
@@ -295,8 +297,10 @@ static int restore_endpoints(struct container_service *s, struct container **all
 static int resume(struct container *c, struct error *err)
 {
     if (c->control_fd >= 0) {
+        if (monitor_watch(c, err) < 0)
+            return -1;
         health_recover(c);
-        return monitor_watch(c, err);
+        return 0;
     }
     restart_recover(c);
     if (c->config.is_auto_remove && c->state.status == CONTAINER_EXITED)

@@ -421,6 +421,7 @@ int container_save_state(struct container *c, struct error *err)
     json_set_int(record, "restartCount", st->restart_count);
     json_set_bool(record, "hasRun", st->status != CONTAINER_CREATED);
     json_set_bool(record, "isRunning", st->status == CONTAINER_RUNNING || st->status == CONTAINER_PAUSED);
+    json_set_bool(record, "isRestarting", st->status == CONTAINER_RESTARTING);
     json_set_bool(record, "wasStopped", st->was_stopped);
     bool is_gone = c->is_gone;
     pthread_mutex_unlock(&c->lock);

@@ -150,9 +150,10 @@ static void add_system_mounts(const struct spec_inputs *in, struct oci_runtime_c
     for (size_t i = 0; i < 3; i++)
         if (!is_overridden(config, files[i][0]))
             add_mount(c, files[i][0], "bind", files[i][1], "rbind,rprivate");
-    // A file of the host's that is executed inside: read-only, so that nothing inside can change what others execute.
+    // A file of the host's that is executed inside: read-only, so that nothing inside can change what others execute; and
+    // without an owner inside, so that whoever may mount, and makes it writable, is nobody to it.
     if (in->init_path)
-        add_mount(c, SPEC_INIT_TARGET, "bind", in->init_path, "bind,rprivate,ro,nosuid,nodev");
+        add_mount(c, SPEC_INIT_TARGET, "bind", in->init_path, "bind,rprivate,ro,nosuid,nodev,noidmap");
 }
 
 static int ensure_source(const struct bind_mount *b, struct error *err)

@@ -394,7 +394,7 @@ static int map_ids(const struct apply *a, struct error *err)
     if (a->root_fd >= 0 && mount_set_idmap(a->root_fd, true, a->userns_fd) < 0)
         (void)mount_set_idmap(a->root_fd, false, a->userns_fd); // or stays as it is: owners show as nobody
     for (size_t i = 0; i < p->mount_count; i++)
-        if (p->mounts[i].kind == PLAN_MOUNT_BIND && p->mounts[i].fd >= 0 &&
+        if (p->mounts[i].kind == PLAN_MOUNT_BIND && p->mounts[i].fd >= 0 && !p->mounts[i].keeps_owners &&
             mount_set_idmap(p->mounts[i].fd, p->mounts[i].is_recursive, a->userns_fd) < 0 &&
             p->mounts[i].is_recursive)
             (void)mount_set_idmap(p->mounts[i].fd, false,
