@@ -138,11 +138,14 @@ static void restart_unhealthy(struct container *c)
     int r = container_end_run(c, 0, -1, &err);
     pthread_mutex_lock(&c->operation);
     pthread_mutex_lock(&c->lock);
-    bool is_wanted = r == 0 && c->state.status == CONTAINER_EXITED && !c->is_gone && !c->state.was_stopped;
+    bool has_ended = r == 0 && c->state.status == CONTAINER_EXITED && !c->is_gone;
+    bool is_wanted = has_ended && !c->state.is_stop_requested; // somebody may have stopped it meanwhile
     c->state.restart_count += is_wanted;
     pthread_mutex_unlock(&c->lock);
     if (is_wanted)
         r = container_start_again_locked(c, &err);
+    else if (has_ended && c->config.is_auto_remove)
+        container_destroy_locked(c);
     pthread_mutex_lock(&c->lock);
     c->state.is_restarting = false;
     pthread_mutex_unlock(&c->lock);

@@ -252,7 +252,7 @@ static void handle(struct connection *connection, const struct shim_message *req
     for (size_t i = 0; i < count; i++)
         fds[i] = fd_close(fds[i]);
     // Documents and failed attempts leave holes in the heap; the monitor's memory counts forty-fold.
-    if (request->type == SHIM_GO || request->type == SHIM_EXEC)
+    if (request->type == SHIM_GO || request->type == SHIM_EXEC || request->type == SHIM_UPDATE)
         (void)malloc_trim(HEAP_KEPT);
 }
 
