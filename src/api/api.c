@@ -34,6 +34,7 @@ static request_handler *const handlers[] = {
     [WIRE_CONTAINER_PAUSE] = api_container_pause,
     [WIRE_CONTAINER_UNPAUSE] = api_container_unpause,
     [WIRE_CONTAINER_RENAME] = api_container_rename,
+    [WIRE_CONTAINER_UPDATE] = api_container_update,
     [WIRE_CONTAINER_RESIZE] = api_container_resize,
     [WIRE_CONTAINER_WAIT] = api_container_wait,
     [WIRE_CONTAINER_ATTACH] = api_container_attach,

@@ -20,6 +20,11 @@ char *container_status_text(const struct container_info *info, int64_t now_ns)
     human_duration(now_ns - info->finished_ns, since_end);
     switch (info->status) {
     case CONTAINER_RUNNING:
+        if (info->health) {
+            const char *health = json_get_string(info->health, "Status", "");
+            return xasprintf("Up %s (%s%s)", since_start, streq(health, "starting") ? "health: " : "",
+                             health);
+        }
         return xasprintf("Up %s", since_start);
     case CONTAINER_PAUSED:
         return xasprintf("Up %s (Paused)", since_start);
@@ -348,6 +353,8 @@ static json_t *state_document(const struct container_info *info)
     json_set_string(state, "Error", info->error ? info->error : "");
     json_set_string(state, "StartedAt", started);
     json_set_string(state, "FinishedAt", finished);
+    if (info->health)
+        json_object_set(state, "Health", info->health);
     return state;
 }
 

@@ -128,8 +128,8 @@ static bool passes(const struct filters *filters, const struct container_info *i
            exited_passes(filters, info) &&
            filters_pass_labels(filters, "label", json_get_object(info->config, "Labels")) &&
            network_passes(filters, info) && volume_passes(filters, info) &&
-           filters_pass(filters, "health", "none") && filters_pass(filters, "is-task", "false") &&
-           filters_pass(filters, "isolation", "") &&
+           filters_pass(filters, "health", json_get_string(info->health, "Status", "none")) &&
+           filters_pass(filters, "is-task", "false") && filters_pass(filters, "isolation", "") &&
            (!filters_count(filters, "ancestor") || strv_contains(ancestor_ids, info->image_id));
 }
 

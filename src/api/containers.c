@@ -133,6 +133,21 @@ int api_container_rename(struct request *request, struct error *err)
     return r < 0 ? r : respond_empty(request, 204);
 }
 
+int api_container_update(struct request *request, struct error *err)
+{
+    CLEANUP(json_cleanup) json_t *body = NULL;
+    CLEANUP(strv_freep) char **warnings = NULL;
+    if (request_json(request, true, &body, err) < 0)
+        return -1;
+    if (!json_is_object(body))
+        return error_set(err, ERROR_INVALID, "invalid JSON: an object is needed");
+    if (container_update(request->engine->containers, request->name, body, &warnings, err) < 0)
+        return -1;
+    json_t *document = json_object();
+    json_object_set_new(document, "Warnings", json_from_strv(warnings));
+    return respond_json(request, 200, document);
+}
+
 int api_container_resize(struct request *request, struct error *err)
 {
     int64_t rows = -1, columns = -1;

@@ -207,21 +207,45 @@ static int add_security(const struct options *options, json_t *host, struct erro
     return 0;
 }
 
-static int add_restart(const struct options *options, json_t *host, struct error *err)
+// Skiff's own, in a member that Docker's clients can send as well: an annotation of the container's.
+static int add_unhealthy(const struct options *options, json_t *host, struct error *err)
 {
-    const char *text = options_string(options, "restart", "no"), *colon = strchr(text, ':');
+    static const char *const actions[] = { "none", "restart", "stop", "kill" };
+    const char *action = options_string(options, "on-unhealthy", NULL);
+    if (!action)
+        return 0;
+    for (size_t i = 0; i < sizeof actions / sizeof *actions; i++)
+        if (streq(action, actions[i])) {
+            if (!json_get_object(host, "Annotations"))
+                json_object_set_new(host, "Annotations", json_object());
+            json_set_string(json_get_object(host, "Annotations"), "skiff.on-unhealthy", action);
+            return 0;
+        }
+    return options_invalid(options, "on-unhealthy", action, err, "must be none, restart, stop or kill");
+}
+
+int create_restart_policy(const char *text, json_t **ret, struct error *err)
+{
+    const char *colon = strchr(text, ':');
     char *name CLEANUP(cleanup_free) = xstrndup(text, colon ? (size_t)(colon - text) : strlen(text));
     char *end = NULL;
     long retries = colon ? strtol(colon + 1, &end, 10) : 0;
-    bool removes = options_bool(options, "rm", false);
     if (colon && (!colon[1] || *end))
         return error_set(err, ERROR_INVALID,
                          "invalid restart policy format: maximum retry count must be an integer");
-    if (removes && !streq(name, "no") && *name)
+    *ret = json_pack("{s:s, s:I}", "Name", *name ? name : "no", "MaximumRetryCount", (json_int_t)retries);
+    return 0;
+}
+
+static int add_restart(const struct options *options, json_t *host, struct error *err)
+{
+    json_t *policy = NULL;
+    bool removes = options_bool(options, "rm", false);
+    if (create_restart_policy(options_string(options, "restart", "no"), &policy, err) < 0)
+        return -1;
+    json_object_set_new(host, "RestartPolicy", policy);
+    if (removes && !streq(json_get_string(policy, "Name", "no"), "no"))
         return error_set(err, ERROR_INVALID, "conflicting options: cannot specify both --restart and --rm");
-    json_object_set_new(
-        host, "RestartPolicy",
-        json_pack("{s:s, s:I}", "Name", *name ? name : "no", "MaximumRetryCount", (json_int_t)retries));
     if (removes)
         json_object_set_new(host, "AutoRemove", json_true());
     return 0;
@@ -337,6 +361,7 @@ json_t *create_body(const struct options *options, struct error *err)
         create_add_volumes(options, config, host, err) < 0 ||
         create_add_networks(options, config, host, err) < 0 ||
         create_add_map(options, "annotation", host, "Annotations", err) < 0 ||
+        add_unhealthy(options, host, err) < 0 ||
         create_add_map(options, "sysctl", host, "Sysctls", err) < 0 ||
         create_add_map(options, "storage-opt", host, "StorageOpt", err) < 0 ||
         create_add_map(options, "log-opt", log, "Config", err) < 0) {

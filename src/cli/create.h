@@ -22,6 +22,8 @@ int create_add_ports(const struct options *options, json_t *config, json_t *host
 int create_add_volumes(const struct options *options, json_t *config, json_t *host, struct error *err);
 int create_add_networks(const struct options *options, json_t *config, json_t *host, struct error *err);
 int create_add_resources(const struct options *options, json_t *host, struct error *err);
+// "on-failure:3" as the API's RestartPolicy, owned.
+int create_restart_policy(const char *text, json_t **ret, struct error *err);
 // "k=v" of a list option into an object under `key` (only when there are any).
 int create_add_map(const struct options *options, const char *name, json_t *object, const char *key,
                    struct error *err);

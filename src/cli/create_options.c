@@ -81,6 +81,8 @@
           "Connect a container to a network: bridge, none, host, container:NAME or a network" },             \
         { "network-alias", 0, OPTION_LIST, NULL, "Add network-scoped alias for the container" },             \
         { "no-healthcheck", 0, OPTION_BOOL, NULL, "Disable any container-specified HEALTHCHECK" },           \
+        { "on-unhealthy", 0, OPTION_STRING, "action",                                                        \
+          "What to do when the container becomes unhealthy: none, restart, stop or kill" },                  \
         { "oom-kill-disable", 0, OPTION_BOOL, NULL, "Disable OOM Killer" },                                  \
         { "oom-score-adj", 0, OPTION_INT, NULL, "Tune host's OOM preferences (-1000 to 1000)" },             \
         { "pid", 0, OPTION_STRING, NULL, "PID namespace to use: host or container:NAME" },                   \

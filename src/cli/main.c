@@ -25,7 +25,7 @@ static const struct command *const others[] = {
     &command_attach,  &command_create, &command_events,  &command_history, &command_import, &command_inspect,
     &command_kill,    &command_load,   &command_logs,    &command_pause,   &command_port,   &command_rename,
     &command_restart, &command_rm,     &command_rmi,     &command_save,    &command_start,  &command_stop,
-    &command_tag,     &command_top,    &command_unpause, &command_wait,
+    &command_tag,     &command_top,    &command_unpause, &command_update,  &command_wait,
 };
 
 struct member {
@@ -51,6 +51,7 @@ static const struct member container_members[] = {
     { "stop", &command_stop },
     { "top", &command_top },
     { "unpause", &command_unpause },
+    { "update", &command_update },
     { "wait", &command_wait },
     { "list", &command_ps },
     { "ps", &command_ps },

@@ -53,6 +53,8 @@ static const struct option options[] = {
       "unix:///run/skiff/skiff.sock)" },
     { "icc", 0, "icc", OPTION_BOOL, AT(has_icc), NULL,
       "Containers on the default bridge reach each other (default true)" },
+    { "init", 0, "init", OPTION_BOOL, AT(has_init), NULL,
+      "Run an init in containers that do not say whether (default false)" },
     { "insecure-registry", 0, "insecure-registries", OPTION_STRINGS, AT(insecure_registries), "host",
       "Registry that may be spoken to without TLS; may be repeated" },
     { "ip", 0, "ip", OPTION_STRING, AT(default_publish_ip), "address",

@@ -54,17 +54,18 @@ static void prepare_process(void)
     }
 }
 
-// skiff-shim stands beside skiffd. Owned.
-static char *shim_path(void)
+// Another of our programs: it stands beside skiffd. Owned.
+static char *path_beside(const char *program)
 {
     char self[4096];
     ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
     self[n > 0 ? n : 0] = 0;
     char *slash = strrchr(self, '/');
-    return xasprintf("%.*s/skiff-shim", slash ? (int)(slash - self) : 0, self);
+    return xasprintf("%.*s/%s", slash ? (int)(slash - self) : 0, self, program);
 }
 
-static struct engine_options engine_options_of(const struct daemon_options *o, const char *shim)
+static struct engine_options engine_options_of(const struct daemon_options *o, const char *shim,
+                                               const char *init)
 {
     return (struct engine_options){
         .data_root = o->data_root,
@@ -76,6 +77,8 @@ static struct engine_options engine_options_of(const struct daemon_options *o, c
         .insecure_registries = o->insecure_registries,
         .cdi_directories = o->cdi_directories,
         .stop_timeout_s = o->stop_timeout_s,
+        .init_program = init,
+        .has_init = o->has_init,
         .labels = o->labels,
         .is_debug = o->log_level == LOG_LEVEL_DEBUG,
         .network = { .bridge = o->bridge,
@@ -105,8 +108,9 @@ static int serve(const struct daemon_options *o, struct error *err)
     int64_t begun_ns = time_monotonic_ns();
     size_t count = strv_len(o->hosts);
     CLEANUP(cleanup_free) int *sockets = xcalloc(count, sizeof *sockets);
-    CLEANUP(cleanup_free) char *shim = shim_path();
-    struct engine_options options = engine_options_of(o, shim);
+    CLEANUP(cleanup_free) char *shim = path_beside("skiff-shim");
+    CLEANUP(cleanup_free) char *init = path_beside("skiff-init");
+    struct engine_options options = engine_options_of(o, shim, init);
     struct engine *engine = NULL;
     struct api *api = NULL;
     struct http_server *server = NULL;

@@ -229,7 +229,11 @@ int container_attach(struct container_service *s, const char *name, struct conta
         return -1;
     pthread_mutex_lock(&c->lock);
     bool is_paused = c->state.status == CONTAINER_PAUSED;
+    bool is_restarting = c->state.status == CONTAINER_RESTARTING;
     pthread_mutex_unlock(&c->lock);
+    if (is_restarting)
+        return error_set(err, ERROR_CONFLICT,
+                         "Container %s is restarting, wait until the container is running", name);
     if (is_paused)
         return error_set(err, ERROR_CONFLICT, "container %s is paused, unpause the container before attach",
                          name);

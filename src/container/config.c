@@ -87,7 +87,7 @@ static const struct {
     { "MemorySwappiness", HONOURED },
     { "NanoCpus", HONOURED },
     { "OomKillDisable", HONOURED },
-    { "Init", DEFAULT_ONLY },
+    { "Init", HONOURED },
     { "PidsLimit", HONOURED },
     { "Ulimits", HONOURED },
     // Windows: what clients send by default
@@ -205,17 +205,6 @@ static char **string_or_list(const json_t *o, const char *key)
     return v;
 }
 
-static int parse_health(const json_t *config, struct error *err)
-{
-    const json_t *test = json_get_array(json_get_object(config, "Healthcheck"), "Test");
-    const char *first =
-        json_is_string(json_array_get(test, 0)) ? json_string_value(json_array_get(test, 0)) : "NONE";
-    if (!streq(first, "NONE") && *first &&
-        !json_get_bool(json_get_object(config, "Healthcheck"), "FromImage", false))
-        return error_set(err, ERROR_UNSUPPORTED, "Config.Healthcheck is not supported yet");
-    return 0;
-}
-
 static int parse_config(const json_t *config, struct container_config *c, struct error *err)
 {
     c->hostname = xstrdup(json_get_string(config, "Hostname", ""));
@@ -248,7 +237,7 @@ static int parse_config(const json_t *config, struct container_config *c, struct
     strv_free(cmd);
     if (!c->args || !c->args[0])
         return error_set(err, ERROR_INVALID, "no command specified");
-    if (check_host_name(c->hostname, err) < 0 || parse_health(config, err) < 0)
+    if (check_host_name(c->hostname, err) < 0)
         return -1;
     c->has_no_network = json_get_bool(config, "NetworkDisabled", false);
     return 0;
@@ -516,20 +505,9 @@ static int parse_log(const json_t *h, struct container_config *c, struct error *
 // --- the rest
 static int parse_choices(const json_t *h, struct container_config *c, struct error *err)
 {
-    const char *policy = json_get_string(json_get_object(h, "RestartPolicy"), "Name", "");
     const char *runtime = json_get_string(h, "Runtime", ""), *isolation = json_get_string(h, "Isolation", "");
     const char *volume_driver = json_get_string(h, "VolumeDriver", ""),
                *parent = json_get_string(h, "CgroupParent", "");
-    if (*policy && !streq(policy, "no")) {
-        if (!streq(policy, "always") && !streq(policy, "on-failure") && !streq(policy, "unless-stopped"))
-            return error_set(
-                err, ERROR_INVALID,
-                "invalid restart policy: unknown policy '%s'; use one of 'no', 'always', 'on-failure', or "
-                "'unless-stopped'",
-                policy);
-        return error_set(err, ERROR_UNSUPPORTED, "HostConfig.RestartPolicy \"%s\" is not supported yet",
-                         policy);
-    }
     if (*runtime && !streq(runtime, "runc") && !streq(runtime, "skiff") &&
         !streq(runtime, "io.containerd.runc.v2"))
         return error_set(err, ERROR_INVALID, "unknown or invalid runtime name: %s", runtime);
@@ -569,6 +547,18 @@ static int parse_simple(const json_t *config, const json_t *h, struct container_
     return 0;
 }
 
+static int parse_lifecycle(const json_t *config, const json_t *h, struct container_config *c,
+                           struct error *err)
+{
+    const json_t *init = json_object_get(h, "Init");
+    c->init = json_is_true(init) ? INIT_YES : json_is_false(init) ? INIT_NO : INIT_DEFAULT;
+    if (restart_policy_parse(json_get_object(h, "RestartPolicy"), &c->restart, err) < 0)
+        return -1;
+    if (c->is_auto_remove && c->restart.kind != RESTART_NO)
+        return error_set(err, ERROR_INVALID, "can't create 'AutoRemove' container with restart policy");
+    return health_check_parse(config, h, &c->health, err);
+}
+
 static int check_together(struct container_config *c, char ***warnings, struct error *err)
 {
     if (c->network.kind == NS_MODE_CONTAINER && c->port_count)
@@ -598,7 +588,7 @@ int container_config_parse(const json_t *config, const json_t *host_config, stru
         parse_simple(config, host_config, &c, err) == 0 && parse_modes(host_config, &c, err) == 0 &&
         parse_security(host_config, &c, err) == 0 && parse_sysctls(host_config, &c, err) == 0 &&
         parse_names(host_config, &c, err) == 0 && parse_log(host_config, &c, err) == 0 &&
-        parse_choices(host_config, &c, err) == 0 &&
+        parse_choices(host_config, &c, err) == 0 && parse_lifecycle(config, host_config, &c, err) == 0 &&
         config_parse_resources(host_config, &c, warnings, err) == 0 &&
         config_parse_mounts(host_config, &c, err) == 0 &&
         config_parse_ports(config, host_config, &c, err) == 0 && check_together(&c, warnings, err) == 0) {
@@ -638,6 +628,7 @@ static void lists_done(struct container_config *c)
 void container_config_done(struct container_config *c)
 {
     lists_done(c);
+    health_check_done(&c->health);
     void *plain[] = {
         c->hostname,          c->domainname,    c->user,          c->working_dir,    c->stop_signal_name,
         c->network.container, c->pid.container, c->ipc.container, c->uts.container,  c->userns.container,

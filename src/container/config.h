@@ -8,6 +8,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "container/policy.h"
 #include "network/network.h"
 #include "oci/runtime_config.h"
 #include "shimproto/shimproto.h"
@@ -100,6 +101,9 @@ struct container_config {
     size_t port_count;
     unsigned console_rows, console_columns;
     bool is_network_mode_explicit, has_no_network;
+    struct restart_policy restart; // as created; container->restart is what counts
+    struct health_check health;
+    enum { INIT_DEFAULT, INIT_NO, INIT_YES } init; // an init as process 1; INIT_DEFAULT: the engine's
 };
 
 // `config` and `host_config` as POST /containers/create has them, the image's defaults merged in already
@@ -110,7 +114,7 @@ int container_config_parse(const json_t *config, const json_t *host_config, stru
 void container_config_done(struct container_config *config);
 
 // A copy of `config` in which what the client left open is what the image says (Env, Cmd, Entrypoint,
-// WorkingDir, User, Labels, ExposedPorts, Volumes, StopSignal), as Docker does it. image_config: the OCI
+// WorkingDir, User, Labels, ExposedPorts, Volumes, StopSignal, Healthcheck), as Docker does it. image_config: the OCI
 // image configuration. Owned result. ERROR_INVALID: no command specified.
 int config_merge_image(const json_t *config, const json_t *image_config, json_t **ret, struct error *err);
 // A copy of host_config with Docker's defaults filled in, as inspect shows it. Owned result.

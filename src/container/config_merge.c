@@ -82,13 +82,10 @@ int config_merge_image(const json_t *config, const json_t *image_config, json_t 
     }
     if (is_empty(json_object_get(merged, "Entrypoint")) && is_empty(json_object_get(merged, "Cmd")))
         return error_set(err, ERROR_INVALID, "no command specified");
-    // The image's health check is shown, and known to be the image's (checks are a later issue).
-    json_t *health = json_get_object(image, "Healthcheck");
-    if (health && is_empty(json_object_get(merged, "Healthcheck"))) {
-        json_t *copy = json_deep_copy(health);
-        json_set_bool(copy, "FromImage", true);
-        json_object_set_new(merged, "Healthcheck", copy);
-    }
+    json_t *health =
+        health_check_merge(json_object_get(config, "Healthcheck"), json_object_get(image, "Healthcheck"));
+    if (health)
+        json_object_set_new(merged, "Healthcheck", health);
     *ret = TAKE_PTR(merged);
     return 0;
 }
@@ -111,6 +108,8 @@ json_t *host_config_complete(const json_t *host_config)
     default_string(h, "Runtime", "skiff");
     if (json_get_int(h, "ShmSize", 0) == 0)
         json_set_int(h, "ShmSize", 64LL << 20);
+    if (json_get_int(h, "Memory", 0) > 0 && json_get_int(h, "MemorySwap", 0) == 0) // as much again
+        json_set_int(h, "MemorySwap", 2 * json_get_int(h, "Memory", 0));
     json_t *log = json_get_object(h, "LogConfig");
     if (!log) {
         log = json_object();

@@ -27,11 +27,13 @@ struct container_options {
     const char *seccomp_profile; // file or NULL: built in; "unconfined"
     char **cdi_directories;      // strv; where CDI device files are
     int stop_timeout_s;          // 10
+    const char *init_program;    // absolute path of skiff-init
+    bool has_init;               // it is process 1 of containers that do not say whether
     struct event_sink events;
 };
 
 // Opens and recovers: finds the shims of an earlier skiffd by their sockets, records what exited meanwhile, restarts what
-// its policy says (restart policies are a later issue), removes half-made ones.
+// its policy says, removes half-made ones.
 int container_service_open(struct store *store, struct image_service *images,
                            struct network_service *networks, const struct container_options *options,
                            struct container_service **ret, struct error *err);
@@ -70,6 +72,7 @@ struct container_info {
     struct network_endpoint *endpoint; // NULL: none
     bool has_tty, has_stdin;
     char **exec_ids; // strv of running execs
+    json_t *health;  // {"Status","FailingStreak","Log"}, NULL: no health check
 };
 void container_info_free(struct container_info *info);
 void container_info_freep(struct container_info **info);
@@ -99,6 +102,11 @@ int container_stop(struct container_service *containers, const char *name, int s
 int container_restart(struct container_service *containers, const char *name, int signal, int timeout_s,
                       struct error *err);
 int container_kill(struct container_service *containers, const char *name, int signal, struct error *err);
+// document: as POST /containers/{id}/update has it, Resources and RestartPolicy; what is 0 or missing stays. Also of a container
+// that does not run. ERROR_CONFLICT and ERROR_INVALID in Docker's words; ERROR_UNSUPPORTED names a member that cannot be changed.
+// *ret_warnings strv, owned.
+int container_update(struct container_service *containers, const char *name, const json_t *document,
+                     char ***ret_warnings, struct error *err);
 int container_pause(struct container_service *containers, const char *name, struct error *err);
 int container_unpause(struct container_service *containers, const char *name, struct error *err);
 int container_rename(struct container_service *containers, const char *name, const char *new_name,

@@ -4,6 +4,7 @@
 //   container->operation  one start, pause, rename or removal at a time; held across I/O
 //   service->lock         the maps (containers, names, execs) and the list order; never held across I/O
 //   container->lock       the container's state; never held across I/O
+//   the lock of timers    when what is due (timers.c); never held across I/O
 // Stop, kill and wait take no operation lock: they must work while another stop is under way.
 #pragma once
 
@@ -16,6 +17,7 @@
 #include "container/shim_client.h"
 #include "container/spares.h"
 #include "container/spec.h"
+#include "container/timers.h"
 #include "container/userns.h"
 
 #include <pthread.h>
@@ -37,7 +39,11 @@ struct container_state { // guarded by container->lock
     enum container_status status;
     pid_t pid, shim_pid;
     int exit_code;
-    bool was_oom_killed, is_stop_requested;
+    bool was_oom_killed;
+    bool is_stop_requested;   // this run is to end: its policy is not asked
+    bool is_restarting;       // by request: --rm and policy let this end pass
+    bool was_stopped;         // somebody stopped or signalled it since it was started
+    int64_t restart_delay_ns; // the pause before this run, 0: it was started by request
     char *error;
     int64_t started_ns, finished_ns;
     unsigned restart_count;
@@ -79,6 +85,11 @@ struct container {
         attaches_expected; // clients that have been answered or are about to be, and are not in pending yet
     struct container_waiter *waiters;
     char **exec_ids; // of all execs, running or not
+    struct restart_policy restart;
+    bool has_health; // a check has been set going since create
+    struct health_state health;
+    json_t *health_log; // array of the last probes as the API shows them, replaced at each; NULL: none yet
+    struct timer timers[TIMER_KIND_COUNT]; // theirs
 };
 
 struct container_service {
@@ -107,6 +118,7 @@ struct container_service {
     struct monitor_watch *watches; // guarded by janitor_lock
 
     struct spares *spares; // the next starts' shims
+    struct timers *timers; // restarts and probes
 };
 
 // --- service.c
@@ -142,12 +154,15 @@ bool container_joins_another(const struct container *c);
 // The name inside where the client gave none (create.c).
 void container_choose_hostname(struct container *c);
 bool container_is_running(struct container *c); // running or paused
+bool container_is_up(struct container *c);      // or between two runs
 
 // --- start.c
 // The OCI document for the next start. Owned.
 int container_build_spec(struct container *c, json_t **ret, struct error *err);
-// operation is held. is_restart: no pending attachments are closed on failure.
+// operation is held. At somebody's request: what its policy knew of former runs is forgotten.
 int container_start_locked(struct container *c, struct error *err);
+// operation is held. By policy: the container is ended or between two runs.
+int container_start_again_locked(struct container *c, struct error *err);
 // Give address and ports back, once: whoever comes second finds nothing to release. The caller holds the operation lock.
 void container_release_network(struct container *c);
 // The filter of the container's processes, FD_NONE for none; borrowed.
@@ -196,6 +211,42 @@ void attach_fill(struct shim_message *m, const struct container_attach *attach, 
 void exec_exited(struct container *c, const char *exec_id, int exit_code);
 // The container has gone: forget its execs (all), or mark those that ran as ended (false).
 void execs_end(struct container *c, bool is_forgotten);
+
+// A command inside, as an exec that nobody attaches to: its output (both streams, at most output_max bytes) and exit code.
+// After timeout_ns it is killed, *ret_is_late. Ends early when cancel_fd becomes readable (ERROR_CANCELLED). It leaves no exec
+// behind.
+struct exec_result {
+    int exit_code;
+    bool is_late, is_cut; // cut: there was more output
+    char *output;         // owned
+};
+int exec_capture(struct container *c, char *const *args, int64_t timeout_ns, size_t output_max, int cancel_fd,
+                 struct exec_result *ret, struct error *err);
+
+// --- lifecycle.c
+// End the run with these (as container_stop takes them), without a word on who wished it.
+int container_end_run(struct container *c, int signal, int timeout_s, struct error *err);
+// SIGKILL, likewise, without waiting.
+int container_kill_run(struct container *c, struct error *err);
+
+// --- restart.c
+// c->lock is held, a run has just ended: does its policy want another? Then the state says so, and restart_schedule is to
+// follow without the lock.
+bool restart_decide(struct container *c, int exit_code, int64_t finished_ns);
+void restart_schedule(struct container *c);
+// At the start of the engine, for a container that is found ended.
+void restart_recover(struct container *c);
+// Somebody does not want the pending restart. False when there was none; a start that had begun is waited for, and is none.
+bool restart_cancel(struct container *c);
+timer_work restart_due;
+
+// --- health.c
+// A run has begun / is found running by a new engine.
+void health_start(struct container *c);
+void health_recover(struct container *c);
+timer_work health_due;
+// State.Health as the API shows it, owned; NULL: no check. c->lock is held.
+json_t *health_document(const struct container *c);
 
 // --- recover.c
 int recover(struct container_service *s, struct error *err);

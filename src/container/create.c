@@ -150,6 +150,7 @@ static int take_documents(struct container *c, const json_t *config, const json_
     c->networking_document = json_is_object(networking) ? json_deep_copy(networking) : NULL;
     if (container_config_parse(c->config_document, c->host_config_document, &c->config, warnings, err) < 0)
         return -1;
+    c->restart = c->config.restart;
     if (check_network(c, err) < 0 || resolve_modes(c, err) < 0 || check_links(c, err) < 0)
         return -1;
     container_choose_hostname(c);

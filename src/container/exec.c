@@ -6,6 +6,7 @@
 // the process starts, so its first byte is not lost.
 #include "container/container_internal.h"
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/id.h"
 #include "base/mem.h"
@@ -14,13 +15,22 @@
 #include "container/rootfs.h"
 #include "container/shim_client.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
-enum { EXECS_KEPT = 256, EXECS_PER_CONTAINER_MAX = 1024, EXEC_EXIT_BAD = 126, SETTLE_ROUNDS = 200 };
+enum {
+    EXECS_KEPT = 256,
+    EXECS_PER_CONTAINER_MAX = 1024,
+    EXEC_EXIT_BAD = 126,
+    SETTLE_ROUNDS = 200,
+    KILLED_END_MS = 5000
+};
 
 // Guarded by the service's lock; the immutable members may be read by whoever holds a copy.
 struct exec {
@@ -60,6 +70,9 @@ static int need_running(struct container *c, struct error *err)
     if (status == CONTAINER_PAUSED)
         return error_set(err, ERROR_CONFLICT, "Container %s is paused, unpause the container before exec",
                          c->id);
+    if (status == CONTAINER_RESTARTING)
+        return error_set(err, ERROR_CONFLICT,
+                         "Container %s is restarting, wait until the container is running", c->id);
     if (status != CONTAINER_RUNNING)
         return error_set(err, ERROR_CONFLICT, "container %s is not running", c->id);
     return 0;
@@ -490,4 +503,146 @@ bool container_exec_has_tty(struct container_service *s, const char *exec_id)
     bool has_tty = json_get_bool(e.options, "Tty", false);
     json_decref(e.options);
     return has_tty;
+}
+
+// --- a command of the engine's own
+static void forget(struct container *c, const char *exec_id)
+{
+    struct container_service *s = c->service;
+    pthread_mutex_lock(&s->lock);
+    struct exec *e = map_remove(&s->execs, exec_id);
+    pthread_mutex_lock(&c->lock);
+    for (char **id = c->exec_ids; id && *id; id++)
+        if (streq(*id, exec_id)) {
+            free(*id);
+            do
+                id[0] = id[1];
+            while (*id++);
+            break;
+        }
+    pthread_mutex_unlock(&c->lock);
+    pthread_mutex_unlock(&s->lock);
+    if (e)
+        exec_free(e);
+}
+
+// The payloads of Docker's stream, whose frames come in any pieces.
+struct frames {
+    uint8_t header[8];
+    size_t header_size, left; // of the frame under way
+    struct str output;
+    size_t max;
+    bool is_cut;
+};
+
+static void frames_take(struct frames *f, const uint8_t *bytes, size_t n)
+{
+    while (n > 0) {
+        if (f->left == 0 && f->header_size < sizeof f->header) {
+            f->header[f->header_size++] = *bytes++;
+            n--;
+            if (f->header_size == sizeof f->header)
+                f->left = (size_t)f->header[4] << 24 | (size_t)f->header[5] << 16 |
+                          (size_t)f->header[6] << 8 | f->header[7];
+        } else {
+            size_t m = n < f->left ? n : f->left, room = f->max - f->output.len;
+            str_append_n(&f->output, bytes, m < room ? m : room);
+            f->is_cut |= m > room;
+            bytes += m;
+            n -= m;
+            f->left -= m;
+        }
+        if (f->left == 0 && f->header_size == sizeof f->header)
+            f->header_size = 0;
+    }
+}
+
+// Until the command's end, which closes the socket. 0: ended, 1: the time is over, -ECANCELED.
+static int read_frames(int socket, int cancel_fd, int64_t deadline_ns, struct frames *f)
+{
+    uint8_t bytes[4096];
+    for (;;) {
+        struct pollfd fds[2] = { { .fd = socket, .events = POLLIN }, { .fd = cancel_fd, .events = POLLIN } };
+        int64_t left = deadline_ns - time_monotonic_ns();
+        if (left <= 0)
+            return 1;
+        int r = poll(fds, 2, left / NS_PER_MS < INT32_MAX ? (int)(left / NS_PER_MS) + 1 : INT32_MAX);
+        if (r < 0 && errno != EINTR)
+            return -errno;
+        if (r <= 0)
+            continue;
+        if (fds[1].revents)
+            return -ECANCELED;
+        ssize_t n = read(socket, bytes, sizeof bytes);
+        if (n <= 0)
+            return n < 0 && errno != ECONNRESET ? -errno : 0;
+        frames_take(f, bytes, (size_t)n);
+    }
+}
+
+static void kill_exec(struct container *c, const char *exec_id)
+{
+    struct error ignored; // it has ended by itself
+    struct shim_message m = { .type = SHIM_SIGNAL, .signal = SIGKILL };
+    memcpy(m.exec_id, exec_id, ID_LEN + 1);
+    (void)shim_call(c->socket_path, &m, NULL, 0, NULL, &ignored);
+}
+
+static int run_captured(struct container *c, const char *exec_id, int64_t timeout_ns, int cancel_fd,
+                        struct frames *frames, struct exec_result *ret, struct error *err)
+{
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+        return error_errno(err, errno, "run a command in container %s", c->id);
+    CLEANUP(cleanup_close) int ours = pair[0];
+    const struct container_attach attach = { .wants_stdout = true,
+                                             .wants_stderr = true,
+                                             .wants_stream = true };
+    int r = container_exec_start(c->service, exec_id, false, pair[1], &attach, 0, 0, err);
+    fd_close(pair[1]);
+    if (r < 0)
+        return r;
+    r = read_frames(ours, cancel_fd, time_monotonic_ns() + timeout_ns, frames);
+    if (r != 0) {
+        kill_exec(c, exec_id);
+        ret->is_late = r > 0;
+        if (r > 0) // what it said before it was killed, and the end, so that killed probes do not pile up
+            (void)read_frames(ours, cancel_fd, time_monotonic_ns() + KILLED_END_MS * NS_PER_MS, frames);
+    }
+    if (r < 0)
+        return error_set(err, r == -ECANCELED ? ERROR_CANCELLED : ERROR_IO,
+                         "run a command in container %s: %s", c->id, strerror(-r));
+    return 0;
+}
+
+int exec_capture(struct container *c, char *const *args, int64_t timeout_ns, size_t output_max, int cancel_fd,
+                 struct exec_result *ret, struct error *err)
+{
+    char exec_id[ID_LEN + 1];
+    struct frames frames = { .output = STR_INIT, .max = output_max };
+    struct exec e;
+    CLEANUP(json_cleanup) json_t *options = json_object();
+    json_object_set_new(options, "Cmd", json_from_strv(args));
+    json_set_bool(options, "AttachStdout", true);
+    json_set_bool(options, "AttachStderr", true);
+    *ret = (struct exec_result){ 0 };
+    if (container_exec_create(c->service, c->id, options, exec_id, err) < 0)
+        return -1;
+    int r = run_captured(c, exec_id, timeout_ns, cancel_fd, &frames, ret, err);
+    if (r == 0 && !ret->is_late) {
+        settle(c);
+        r = exec_copy(c->service, exec_id, &e, err);
+        if (r == 0) {
+            json_decref(e.options);
+            ret->exit_code = e.exit_code;
+            if (!e.has_exit_code)
+                r = error_set(err, ERROR_INTERNAL, "the command in container %s has no exit code", c->id);
+        }
+    }
+    forget(c, exec_id);
+    ret->is_cut = frames.is_cut;
+    if (r == 0)
+        ret->output = str_take(&frames.output);
+    str_done(&frames.output);
+    return r;
 }

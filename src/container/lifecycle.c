@@ -2,6 +2,7 @@
 #include "container/container_internal.h"
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
@@ -10,11 +11,12 @@
 #include "container/shim_client.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { KILL_TIMEOUT_MS = 10000 };
+enum { KILL_TIMEOUT_MS = 10000, SETTLE_MS = 1000, PROCESS_FILE_MAX = 1 << 16 };
 
 static int need_running(struct container *c, const char *verb, struct error *err)
 {
@@ -43,54 +45,144 @@ static int thaw(struct container *c, struct error *err)
     return r < 0 ? error_errno(err, r, "unpause container %s", c->id) : 0;
 }
 
-int container_kill(struct container_service *s, const char *name, int signal, struct error *err)
+// Signal and event, without a word on who wished it.
+static int deliver(struct container *c, int signal, struct error *err)
 {
-    CLEANUP(container_unrefp) struct container *c = NULL;
     char number[16];
-    if (container_find(s, name, &c, err) < 0 || need_running(c, "kill", err) < 0)
-        return -1;
-    int sent = signal == 0 ? SIGKILL : signal;
-    if (send_signal(c, sent, err) < 0) {
+    if (send_signal(c, signal, err) < 0) {
         // Ended between the look and the signal: as if it had not been running.
         return err->kind == ERROR_NOT_FOUND || err->kind == ERROR_CONFLICT
                    ? error_set(err, ERROR_CONFLICT, "cannot kill container: %s: container %s is not running",
-                               name, c->id)
+                               c->id, c->id)
                    : -1;
     }
-    if (sent == SIGKILL && thaw(c, err) < 0)
+    if (signal == SIGKILL && thaw(c, err) < 0)
         return -1;
-    snprintf(number, sizeof number, "%d", sent);
+    snprintf(number, sizeof number, "%d", signal);
     container_event(c, "kill", "signal", number);
     return 0;
 }
 
-static int stop(struct container *c, int signal, int timeout_s, struct error *err)
+// Somebody's wish, which outlives the engine where a policy asks for it: so it is on record before anything happens.
+// is_end: this run is to end by it.
+static void note_wish(struct container *c, bool is_end)
 {
-    struct error late;
+    struct error err;
+    pthread_mutex_lock(&c->lock);
+    c->state.was_stopped = true;
+    c->state.is_stop_requested |= is_end;
+    bool has_policy = c->restart.kind != RESTART_NO;
+    pthread_mutex_unlock(&c->lock);
+    if (has_policy && container_save_state(c, &err) < 0)
+        log_warn("container %s: %s", c->id, err.message);
+}
+
+// Docker's rule: the stop signal and SIGKILL end a container, and so does any signal where no stop signal is configured.
+static bool is_ending_signal(const struct container *c, int signal)
+{
+    bool has_stop_signal = !str_is_empty(json_get_string(c->config_document, "StopSignal", NULL));
+    return signal == SIGKILL || !has_stop_signal || signal == c->config.stop_signal;
+}
+
+int container_kill(struct container_service *s, const char *name, int signal, struct error *err)
+{
+    CLEANUP(container_unrefp) struct container *c = NULL;
+    int sent = signal == 0 ? SIGKILL : signal;
+    if (container_find(s, name, &c, err) < 0)
+        return -1;
+    if (restart_cancel(c))
+        return 0;
+    if (need_running(c, "kill", err) < 0)
+        return -1;
+    note_wish(c, is_ending_signal(c, sent));
+    return deliver(c, sent, err);
+}
+
+int container_kill_run(struct container *c, struct error *err)
+{
+    return need_running(c, "kill", err) < 0 ? -1 : deliver(c, SIGKILL, err);
+}
+
+// --- stop
+static int read_process_file(pid_t pid, const char *name, struct str *ret)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/%s", (int)pid, name);
+    str_clear(ret);
+    return file_read_at(AT_FDCWD, path, PROCESS_FILE_MAX, ret);
+}
+
+// Whether it is in sigwait; also where that cannot be known.
+static bool may_be_in_sigwait(pid_t pid)
+{
+    CLEANUP(str_done) struct str call = STR_INIT, wchan = STR_INIT;
+    if (read_process_file(pid, "syscall", &call) < 0)
+        return true;
+    (void)read_process_file(pid, "wchan", &wchan);
+    return is_in_sigwait(call.ptr, wchan.ptr);
+}
+
+// Nothing will come of this signal: the process is the first of its pid namespace and has no handler for it. In doubt, false.
+// Its mask means what it says only outside sigwait, so that is looked at before and after.
+static bool is_lost(struct container *c, int signal)
+{
+    CLEANUP(str_done) struct str text = STR_INIT;
+    struct signal_disposition disposition;
+    pthread_mutex_lock(&c->lock);
+    pid_t pid = c->state.pid;
+    pthread_mutex_unlock(&c->lock);
+    return pid > 0 && !may_be_in_sigwait(pid) && read_process_file(pid, "status", &text) == 0 &&
+           signal_disposition_parse(text.ptr, signal, &disposition) && signal_is_lost(&disposition, signal) &&
+           !may_be_in_sigwait(pid);
+}
+
+// A program that has just been started may not have come to installing its handlers yet.
+static int64_t until_settled_ms(struct container *c)
+{
+    pthread_mutex_lock(&c->lock);
+    int64_t age_ms = (time_now_ns() - c->state.started_ns) / NS_PER_MS;
+    pthread_mutex_unlock(&c->lock);
+    return age_ms < 0 || age_ms >= SETTLE_MS ? 0 : SETTLE_MS - age_ms;
+}
+
+// Send the stop signal and wait for the end, at most timeout_ms (< 0: for ever). 1: it has ended, 0: it has not, and need not
+// be waited for any more.
+static int ask_to_end(struct container *c, int signal, int64_t timeout_ms, struct error *err)
+{
+    int64_t pause_ms = until_settled_ms(c);
+    if (timeout_ms >= 0 && pause_ms > timeout_ms)
+        pause_ms = timeout_ms;
+    bool was_lost = is_lost(c, signal);
+    if (deliver(c, signal, err) < 0)
+        return container_is_running(c) ? -1 : 1;
+    if (!was_lost)
+        return container_wait_stopped(c, timeout_ms);
+    if (container_wait_stopped(c, pause_ms))
+        return 1;
+    if (is_lost(c, signal))
+        return 0;
+    // It has a handler now; the first signal was too early.
+    if (deliver(c, signal, err) < 0)
+        return container_is_running(c) ? -1 : 1;
+    return container_wait_stopped(c, timeout_ms < 0 ? timeout_ms : timeout_ms - pause_ms);
+}
+
+int container_end_run(struct container *c, int signal, int timeout_s, struct error *err)
+{
     if (timeout_s < 0)
         timeout_s =
             c->config.stop_timeout_s >= 0 ? c->config.stop_timeout_s : c->service->options.stop_timeout_s;
-    pthread_mutex_lock(&c->lock);
-    c->state.is_stop_requested = true;
-    pthread_mutex_unlock(&c->lock);
     if (thaw(c, err) < 0)
         return -1;
-    if (container_kill(c->service, c->id, signal ? signal : c->config.stop_signal, &late) < 0 &&
-        container_is_running(c)) {
-        *err = late;
+    int r = ask_to_end(c, signal ? signal : c->config.stop_signal, timeout_s * 1000LL, err);
+    if (r < 0)
         return -1;
-    }
-    if (!container_wait_stopped(c, timeout_s * 1000LL)) {
-        if (container_kill(c->service, c->id, SIGKILL, &late) < 0 && container_is_running(c)) {
-            *err = late;
-            return -1;
-        }
-        if (!container_wait_stopped(c, KILL_TIMEOUT_MS))
-            return error_set(
-                err, ERROR_INTERNAL,
-                "cannot stop container: %s: tried to kill container, but did not receive an exit event",
-                c->id);
-    }
+    if (r == 0 && deliver(c, SIGKILL, err) < 0 && container_is_running(c))
+        return -1;
+    if (r == 0 && !container_wait_stopped(c, KILL_TIMEOUT_MS))
+        return error_set(
+            err, ERROR_INTERNAL,
+            "cannot stop container: %s: tried to kill container, but did not receive an exit event", c->id);
     container_event(c, "stop", NULL, NULL);
     return 0;
 }
@@ -101,9 +193,21 @@ int container_stop(struct container_service *s, const char *name, int signal, in
     CLEANUP(container_unrefp) struct container *c = NULL;
     if (container_find(s, name, &c, err) < 0)
         return -1;
+    if (restart_cancel(c)) {
+        container_event(c, "stop", NULL, NULL);
+        return 0;
+    }
     if (!container_is_running(c))
         return error_set(err, ERROR_NOT_MODIFIED, "container %s is not running", c->id);
-    return stop(c, signal, timeout_s, err);
+    note_wish(c, true);
+    return container_end_run(c, signal, timeout_s, err);
+}
+
+static void set_restarting(struct container *c, bool is_restarting)
+{
+    pthread_mutex_lock(&c->lock);
+    c->state.is_restarting = is_restarting;
+    pthread_mutex_unlock(&c->lock);
 }
 
 int container_restart(struct container_service *s, const char *name, int signal, int timeout_s,
@@ -112,13 +216,19 @@ int container_restart(struct container_service *s, const char *name, int signal,
     CLEANUP(container_unrefp) struct container *c = NULL;
     if (container_find(s, name, &c, err) < 0)
         return -1;
-    if (container_is_running(c) && stop(c, signal, timeout_s, err) < 0)
-        return -1;
-    pthread_mutex_lock(&c->operation);
-    int r = container_start_locked(c, err);
-    pthread_mutex_unlock(&c->operation);
+    (void)restart_cancel(c);
+    set_restarting(c, true);
+    int r = container_is_running(c) ? container_end_run(c, signal, timeout_s, err) : 0;
+    if (r == 0) {
+        pthread_mutex_lock(&c->operation);
+        r = container_start_locked(c, err);
+        pthread_mutex_unlock(&c->operation);
+        if (r < 0)
+            error_wrap(err, "Cannot restart container %s", name);
+    }
+    set_restarting(c, false);
     if (r < 0)
-        return error_wrap(err, "Cannot restart container %s", name);
+        return -1;
     container_event(c, "restart", NULL, NULL);
     return 0;
 }
@@ -131,6 +241,9 @@ static int set_paused(struct container *c, bool is_paused, struct error *err)
     pthread_mutex_unlock(&c->lock);
     if (is_paused && status == CONTAINER_PAUSED)
         return error_set(err, ERROR_CONFLICT, "container %s is already paused", c->id);
+    if (is_paused && status == CONTAINER_RESTARTING)
+        return error_set(err, ERROR_CONFLICT,
+                         "Container %s is restarting, wait until the container is running", c->id);
     if (is_paused && status != CONTAINER_RUNNING)
         return error_set(err, ERROR_CONFLICT, "container %s is not running", c->id);
     if (!is_paused && status != CONTAINER_PAUSED)

@@ -96,9 +96,9 @@ static void remove_after_exit(struct container *c)
 
 void container_exited(struct container *c, int exit_code, int64_t finished_ns, bool was_oom_killed)
 {
-    bool is_auto_remove = c->config.is_auto_remove;
     char code[16];
     pthread_mutex_lock(&c->lock);
+    bool is_auto_remove = c->config.is_auto_remove && !c->state.is_restarting;
     bool was_running = c->state.status == CONTAINER_RUNNING || c->state.status == CONTAINER_PAUSED;
     bool holds_ports = c->has_endpoint && c->endpoint.port_count > 0;
     pthread_mutex_unlock(&c->lock);
@@ -106,6 +106,7 @@ void container_exited(struct container *c, int exit_code, int64_t finished_ns, b
         return;
     if (holds_ports) // whoever sees the exit may ask for the same port at once
         container_release_network(c);
+    timers_clear(c, TIMER_HEALTH);
     execs_end(c, false);
     if (is_auto_remove)
         container_forget(c); // to the world it is removed now; what remains is cleaning up
@@ -115,12 +116,15 @@ void container_exited(struct container *c, int exit_code, int64_t finished_ns, b
     c->state.exit_code = exit_code;
     c->state.finished_ns = finished_ns;
     c->state.was_oom_killed |= was_oom_killed;
+    bool is_again = !is_auto_remove && restart_decide(c, exit_code, finished_ns);
     waiters_notify(c, is_auto_remove ? CONTAINER_WAIT_REMOVED : CONTAINER_WAIT_NEXT_EXIT, exit_code);
     pthread_cond_broadcast(&c->changed);
     pthread_mutex_unlock(&c->lock);
     snprintf(code, sizeof code, "%d", exit_code);
     container_event(c, "die", "exitCode", code);
     janitor_add(c, is_auto_remove ? remove_after_exit : clean_after_exit);
+    if (is_again)
+        restart_schedule(c);
     spares_refill(c->service->spares);
 }
 

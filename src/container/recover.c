@@ -24,7 +24,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { RUN_FILE_MAX = 1 << 20 };
+enum { RUN_FILE_MAX = 1 << 20, EXIT_CODE_UNKNOWN = 255 };
 
 static int rebuild(struct container *c, const json_t *record, struct error *err)
 {
@@ -43,6 +43,7 @@ static int rebuild(struct container *c, const json_t *record, struct error *err)
         return error_set(err, ERROR_INTERNAL, "its record is damaged");
     if (container_config_parse(c->config_document, c->host_config_document, &c->config, &warnings, err) < 0)
         return -1;
+    c->restart = c->config.restart;
     container_choose_hostname(c);
     c->config.log.path = xasprintf("%s/%s-json.log", c->directory, c->id);
     const char *parent =
@@ -53,12 +54,14 @@ static int rebuild(struct container *c, const json_t *record, struct error *err)
     return 0;
 }
 
-static void load_state(struct container *c)
+// *ret_was_running: it ran when this was written, which is noted of containers with a restart policy only.
+static void load_state(struct container *c, bool *ret_was_running)
 {
     struct error ignored;
     CLEANUP(cleanup_free) char *key = container_state_key(c->id);
     CLEANUP(json_cleanup) json_t *state = NULL;
     c->state.status = CONTAINER_CREATED;
+    *ret_was_running = false;
     if (meta_get(c->service->store, META_CONTAINERS, key, &state, &ignored) < 0)
         return;
     c->state.exit_code = (int)json_get_int(state, "exitCode", 0);
@@ -67,6 +70,10 @@ static void load_state(struct container *c)
     c->state.started_ns = json_get_int(state, "startedNs", 0);
     c->state.finished_ns = json_get_int(state, "finishedNs", 0);
     c->state.restart_count = (unsigned)json_get_int(state, "restartCount", 0);
+    if (json_get_bool(state, "isRestarting", false) && c->state.restart_count > 0)
+        c->state.restart_count--; // counted, but it did not come to it
+    c->state.was_stopped = json_get_bool(state, "wasStopped", false);
+    *ret_was_running = json_get_bool(state, "isRunning", false);
     if (json_get_bool(state, "hasRun", false))
         c->state.status = CONTAINER_EXITED;
 }
@@ -183,8 +190,15 @@ static void recover_run(struct container *c)
     struct shim_exit_record record;
     if (c->state.status == CONTAINER_DEAD)
         return;
-    load_state(c);
-    if (!load_run(c) || reconnect(c))
+    bool was_running;
+    load_state(c, &was_running);
+    unsigned restart_count = c->state.restart_count;
+    if (!load_run(c)) {
+        if (was_running) // the machine went down under it
+            set_ended(c, EXIT_CODE_UNKNOWN, c->state.started_ns, time_now_ns(), false);
+        return;
+    }
+    if (reconnect(c))
         return;
     bool has_record = shim_exit_record_read(c->state_directory, &record) == 0;
     // A shim that ends takes its socket away, whatever the end; one that was killed leaves it behind.
@@ -201,6 +215,8 @@ static void recover_run(struct container *c)
     c->state.run = has_record || c->state.finished_ns != 0;
     if (has_record && c->state.finished_ns != record.finished_ns)
         set_ended(c, record.exit_code, record.started_ns, record.finished_ns, record.was_oom_killed);
+    else
+        c->state.restart_count = restart_count; // an end that the last engine saw, and counted
     forget_endpoint(c);
 }
 
@@ -280,8 +296,13 @@ static int restore_endpoints(struct container_service *s, struct container **all
 
 static int resume(struct container *c, struct error *err)
 {
-    if (c->control_fd >= 0)
-        return monitor_watch(c, err);
+    if (c->control_fd >= 0) {
+        if (monitor_watch(c, err) < 0)
+            return -1;
+        health_recover(c);
+        return 0;
+    }
+    restart_recover(c);
     if (c->config.is_auto_remove && c->state.status == CONTAINER_EXITED)
         container_destroy_locked(c);
     return 0;
@@ -300,9 +321,12 @@ int recover(struct container_service *s, struct error *err)
     map_done(&recovery.recorded);
     struct container **all = container_all(s);
     for (size_t i = 0; all[i]; i++) {
-        if (mkdir(all[i]->state_directory, 0711) < 0 && errno != EEXIST) // a reboot empties the exec root
+        bool is_rebooted = mkdir(all[i]->state_directory, 0711) == 0; // a reboot empties the exec root
+        if (!is_rebooted && errno != EEXIST)
             log_warn("container %s: make state directory: %s", all[i]->id, strerror(errno));
         recover_run(all[i]);
+        if (is_rebooted && all[i]->config.is_auto_remove) // it ran, or its client is gone: resume removes it
+            all[i]->state.status = CONTAINER_EXITED;
     }
     int r = restore_endpoints(s, all, err);
     for (size_t i = 0; r == 0 && all[i]; i++)

@@ -48,6 +48,8 @@ void container_destroy_locked(struct container *c)
     bool was_dead = c->state.status == CONTAINER_DEAD; // perhaps nobody looked whether it ran
     c->state.status = CONTAINER_REMOVING;
     pthread_mutex_unlock(&c->lock);
+    for (int kind = 0; kind < TIMER_KIND_COUNT; kind++)
+        timers_clear(c, (enum timer_kind)kind);
     if (was_dead)
         cgroup_sweep(c->cgroup_path);
     attach_drop_pending(c);
@@ -64,7 +66,7 @@ void container_destroy_locked(struct container *c)
 
 static int kill_and_wait(struct container *c, struct error *err)
 {
-    if (!container_is_running(c))
+    if (restart_cancel(c) || !container_is_running(c))
         return 0;
     struct error ignored;
     if (container_kill(c->service, c->id, SIGKILL, &ignored) < 0 && container_is_running(c))
@@ -86,11 +88,11 @@ int container_remove(struct container_service *s, const char *name, bool is_forc
     pthread_mutex_lock(&c->lock);
     enum container_status status = c->state.status;
     pthread_mutex_unlock(&c->lock);
-    if (!is_forced && status == CONTAINER_RUNNING)
+    if (!is_forced && (status == CONTAINER_RUNNING || status == CONTAINER_RESTARTING))
         return error_set(err, ERROR_CONFLICT,
-                         "cannot remove container \"%s\": container is running: stop the container before "
+                         "cannot remove container \"%s\": container is %s: stop the container before "
                          "removing or force remove",
-                         name);
+                         name, container_status_name(status));
     if (!is_forced && status == CONTAINER_PAUSED)
         return error_set(err, ERROR_CONFLICT,
                          "cannot remove container \"%s\": container is paused and must be unpaused first",
@@ -100,7 +102,8 @@ int container_remove(struct container_service *s, const char *name, bool is_forc
     pthread_mutex_lock(&c->operation);
     pthread_mutex_lock(&c->lock);
     bool is_gone = c->is_gone;
-    bool is_running = c->state.status == CONTAINER_RUNNING || c->state.status == CONTAINER_PAUSED;
+    bool is_running = c->state.status == CONTAINER_RUNNING || c->state.status == CONTAINER_PAUSED ||
+                      c->state.status == CONTAINER_RESTARTING;
     pthread_mutex_unlock(&c->lock);
     int r = 0;
     if (is_running) // started again meanwhile

@@ -51,8 +51,10 @@ void container_unref(struct container *c)
     attach_drop_pending(c);
     container_config_done(&c->config);
     network_endpoint_done(&c->endpoint);
-    json_t *documents[] = { c->config_document, c->host_config_document, c->networking_document, c->prepared,
-                            c->process };
+    json_t *documents[] = {
+        c->config_document, c->host_config_document, c->networking_document, c->prepared, c->process,
+        c->health_log
+    };
     char *texts[] = { c->directory, c->state_directory, c->socket_path, c->cgroup_path, c->image_name,
                       c->name,      c->state.error };
     for (size_t i = 0; i < sizeof documents / sizeof *documents; i++)
@@ -197,6 +199,15 @@ void container_all_free(struct container **all)
     free(all);
 }
 
+bool container_is_up(struct container *c)
+{
+    pthread_mutex_lock(&c->lock);
+    bool is_up = c->state.status == CONTAINER_RUNNING || c->state.status == CONTAINER_PAUSED ||
+                 c->state.status == CONTAINER_RESTARTING;
+    pthread_mutex_unlock(&c->lock);
+    return is_up;
+}
+
 bool container_is_running(struct container *c)
 {
     pthread_mutex_lock(&c->lock);
@@ -228,12 +239,13 @@ struct container_info *container_snapshot(struct container *c)
     info->hosts_path = container_host_file(c, "hosts");
     info->resolv_conf_path = container_host_file(c, "resolv.conf");
     info->config = json_incref(c->config_document);
-    info->host_config = json_incref(c->host_config_document);
     info->has_tty = c->config.has_tty;
     info->has_stdin = c->config.has_stdin;
     pthread_mutex_lock(&c->lock);
     const struct container_state *st = &c->state;
     info->name = xstrdup(c->name);
+    info->host_config = json_incref(c->host_config_document);
+    info->health = health_document(c);
     info->status = st->status;
     info->pid = st->pid;
     info->exit_code = st->exit_code;
@@ -260,6 +272,7 @@ void container_info_free(struct container_info *info)
     strv_free(info->exec_ids);
     json_decref(info->config);
     json_decref(info->host_config);
+    json_decref(info->health);
     if (info->endpoint)
         network_endpoint_done(info->endpoint);
     free(info->endpoint);
@@ -289,7 +302,7 @@ struct container_info **container_list(struct container_service *s, bool all)
         count++;
     struct container_info **list = xcalloc(count + 1, sizeof(struct container_info *));
     for (size_t i = 0; i < count; i++) {
-        if (all || container_is_running(containers[i]))
+        if (all || container_is_up(containers[i]))
             list[n++] = container_snapshot(containers[i]);
     }
     container_all_free(containers);
@@ -312,9 +325,9 @@ void container_counts(struct container_service *s, unsigned *ret_running, unsign
         pthread_mutex_lock(&all[i]->lock);
         enum container_status status = all[i]->state.status;
         pthread_mutex_unlock(&all[i]->lock);
-        ++*(status == CONTAINER_RUNNING  ? ret_running
-            : status == CONTAINER_PAUSED ? ret_paused
-                                         : ret_stopped);
+        ++*(status == CONTAINER_RUNNING || status == CONTAINER_RESTARTING ? ret_running
+            : status == CONTAINER_PAUSED                                  ? ret_paused
+                                                                          : ret_stopped);
     }
     container_all_free(all);
 }
@@ -381,6 +394,7 @@ int container_save(struct container *c, struct error *err)
     CLEANUP(json_cleanup) json_t *record = json_object();
     pthread_mutex_lock(&c->lock);
     json_set_string(record, "name", c->name);
+    json_object_set(record, "hostConfig", c->host_config_document);
     pthread_mutex_unlock(&c->lock);
     json_set_string(record, "imageName", c->image_name);
     json_set_string(record, "imageId", c->image_id);
@@ -388,7 +402,6 @@ int container_save(struct container *c, struct error *err)
     json_set_int(record, "createdNs", c->created_ns);
     json_set_int(record, "usernsFirstId", c->userns_first_id);
     json_object_set(record, "config", c->config_document);
-    json_object_set(record, "hostConfig", c->host_config_document);
     if (c->networking_document)
         json_object_set(record, "networkingConfig", c->networking_document);
     return meta_put(c->service->store, META_CONTAINERS, c->id, record, err);
@@ -407,6 +420,9 @@ int container_save_state(struct container *c, struct error *err)
     json_set_int(record, "finishedNs", st->finished_ns);
     json_set_int(record, "restartCount", st->restart_count);
     json_set_bool(record, "hasRun", st->status != CONTAINER_CREATED);
+    json_set_bool(record, "isRunning", st->status == CONTAINER_RUNNING || st->status == CONTAINER_PAUSED);
+    json_set_bool(record, "isRestarting", st->status == CONTAINER_RESTARTING);
+    json_set_bool(record, "wasStopped", st->was_stopped);
     bool is_gone = c->is_gone;
     pthread_mutex_unlock(&c->lock);
     return is_gone ? 0 : meta_put(c->service->store, META_CONTAINERS, key, record, err);
@@ -438,6 +454,7 @@ static void copy_options(struct container_service *s, const struct container_opt
     s->options.userns_mode = xstrdup(options->userns_mode ? options->userns_mode : "private");
     s->options.seccomp_profile = xstrdup(options->seccomp_profile);
     s->options.cdi_directories = strv_copy(options->cdi_directories);
+    s->options.init_program = xstrdup(options->init_program);
     if (s->options.stop_timeout_s <= 0)
         s->options.stop_timeout_s = 10;
 }
@@ -465,13 +482,15 @@ static void service_free(struct container_service *s)
     spares_free(s->spares);
     for (const struct map_entry *e; (e = map_next(&s->by_id, &at));)
         container_unref(e->value);
+    timers_free(s->timers);
     map_done(&s->by_id);
     map_done(&s->by_name);
     map_done(&s->execs);
     seccomp_cache_free(s->seccomp);
     json_decref(s->seccomp_profile);
     const char *texts[] = { s->options.exec_root,   s->options.shim_program,    s->options.cgroup_parent,
-                            s->options.userns_mode, s->options.seccomp_profile, s->containers_directory };
+                            s->options.userns_mode, s->options.seccomp_profile, s->options.init_program,
+                            s->containers_directory };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         free((void *)(uintptr_t)texts[i]);
     strv_free(s->options.cdi_directories);
@@ -496,6 +515,10 @@ int container_service_open(struct store *store, struct image_service *images,
     const struct shim_program program = container_shim_program(s);
     const struct container_roots roots = container_roots(s);
     s->spares = spares_new(&program, &roots);
+    static timer_work *const works[TIMER_KIND_COUNT] = {
+        [TIMER_RESTART] = restart_due, [TIMER_HEALTH] = health_due
+    };
+    s->timers = timers_new(works);
     userns_allocator_init(&s->userns);
     pthread_mutex_init(&s->lock, NULL);
     pthread_mutex_init(&s->janitor_lock, NULL);
@@ -511,6 +534,7 @@ int container_service_open(struct store *store, struct image_service *images,
             *ret = s;
             return 0;
         }
+        timers_stop(s->timers);
         monitor_stop(s);
     }
     service_free(s);
@@ -521,6 +545,7 @@ void container_service_close(struct container_service *s)
 {
     if (!s)
         return;
+    timers_stop(s->timers);
     monitor_stop(s);
     struct container **all = container_all(s);
     for (size_t i = 0; all[i]; i++)

@@ -78,7 +78,12 @@ static void build_process(const struct spec_inputs *in, struct oci_runtime_confi
     p->has_terminal = config->has_tty;
     p->console_height = config->has_tty ? config->console_rows : 0;
     p->console_width = config->has_tty ? config->console_columns : 0;
-    p->args = strv_copy(config->args);
+    if (in->init_path) {
+        strv_push(&p->args, SPEC_INIT_TARGET);
+        strv_push(&p->args, "--");
+    }
+    for (size_t i = 0; config->args[i]; i++)
+        strv_push(&p->args, config->args[i]);
     CLEANUP(strv_freep) char **env = strv_copy((char **)(uintptr_t)in->extra_env);
     for (size_t i = 0; config->env && config->env[i]; i++)
         strv_push(&env, config->env[i]);
@@ -152,6 +157,10 @@ static void add_system_mounts(const struct spec_inputs *in, struct oci_runtime_c
     for (size_t i = 0; i < 3; i++)
         if (!is_overridden(config, files[i][0]))
             spec_add_mount(c, files[i][0], "bind", files[i][1], "rbind,rprivate");
+    // A file of the host's that is executed inside: read-only, so that nothing inside can change what others execute; and
+    // without an owner inside, so that whoever may mount, and makes it writable, is nobody to it.
+    if (in->init_path)
+        spec_add_mount(c, SPEC_INIT_TARGET, "bind", in->init_path, "bind,rprivate,ro,nosuid,nodev,noidmap");
 }
 
 static int ensure_source(const struct bind_mount *b, struct error *err)
@@ -474,6 +483,18 @@ static int build_cdi(const struct spec_inputs *in, struct oci_runtime_config *c,
     if (cdi_resolve_requests(in->cdi_directories, in->config->device_requests, &names, err) < 0)
         return -1;
     return cdi_inject(in->cdi_directories, names, c, err);
+}
+
+int spec_resources_document(const struct container_config *config, json_t **ret, struct error *err)
+{
+    const struct spec_inputs in = { .config = config };
+    struct oci_runtime_config c;
+    oci_runtime_config_init(&c);
+    int r = build_resources(&in, &c, err);
+    if (r == 0)
+        *ret = oci_runtime_config_emit(&c);
+    oci_runtime_config_done(&c);
+    return r;
 }
 
 int spec_build(const struct spec_inputs *in, struct oci_runtime_config *ret, struct error *err)

@@ -6,12 +6,15 @@
 #include "container/user.h"
 #include "oci/runtime_config.h"
 
+#define SPEC_INIT_TARGET "/sbin/docker-init" // as in Docker: programs look for it
+
 struct spec_inputs {
     const struct container_config *config;
     const struct user_identity *user;
     const char *id, *hostname;
     const char *hosts_path, *hostname_path, *resolv_conf_path; // absolute, on the host
     const char *cgroup_path;
+    const char *init_path;    // of skiff-init, to be process 1; NULL: the command itself is
     uint32_t userns_first_id; // 0: the host's user namespace
     // Namespaces of another container or the host to be joined ("/proc/N/ns/net"); NULL: as config says.
     const char *userns_path, *netns_path, *pidns_path, *ipcns_path;
@@ -24,6 +27,8 @@ struct spec_inputs {
 // as Docker makes it). *ret is initialised by the call; on failure there is nothing to release. ERROR_INVALID
 // in Docker's words.
 int spec_build(const struct spec_inputs *in, struct oci_runtime_config *ret, struct error *err);
+// The limits alone, as a document for SHIM_UPDATE. Owned. ERROR_INVALID as spec_build.
+int spec_resources_document(const struct container_config *config, json_t **ret, struct error *err);
 // The environment of a process: PATH, HOSTNAME, TERM, then `env` (later entries win), then HOME. Owned strv.
 char **spec_environment(char *const *env, const char *hostname, bool has_tty, const char *home);
 // The identity and capabilities of `user` with the bounding set `bounding` into *process.

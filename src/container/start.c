@@ -137,6 +137,14 @@ static int network_owner(struct container *c, struct container **ret, struct err
     return 0;
 }
 
+// As in Docker, only where the container's first process is process 1.
+static const char *init_path(const struct container *c)
+{
+    const struct container_options *options = &c->service->options;
+    bool is_wanted = c->config.init == INIT_YES || (c->config.init == INIT_DEFAULT && options->has_init);
+    return is_wanted && c->config.pid.kind == NS_MODE_PRIVATE ? options->init_program : NULL;
+}
+
 int container_build_spec(struct container *c, json_t **ret, struct error *err)
 {
     CLEANUP(rootfs_done) struct rootfs root = { 0 };
@@ -161,6 +169,7 @@ int container_build_spec(struct container *c, json_t **ret, struct error *err)
                               .hostname_path = hostname,
                               .resolv_conf_path = resolv_conf,
                               .cgroup_path = c->cgroup_path,
+                              .init_path = init_path(c),
                               .userns_first_id = c->userns_first_id,
                               .extra_env = link_env,
                               .cdi_directories = c->service->options.cdi_directories };
@@ -436,6 +445,22 @@ static void forget_exit_record(struct container *c)
     unlink(path);
 }
 
+static bool has_policy(struct container *c)
+{
+    pthread_mutex_lock(&c->lock);
+    bool has_policy = c->restart.kind != RESTART_NO;
+    pthread_mutex_unlock(&c->lock);
+    return has_policy;
+}
+
+// A reboot empties the exec root: that this container ran has to be known from the database then.
+static void save_run(struct container *c)
+{
+    struct error err;
+    if (container_save_state(c, &err) < 0)
+        log_warn("container %s: %s", c->id, err.message);
+}
+
 static int launch(struct container *c, struct error *err)
 {
     CLEANUP(json_cleanup) json_t *spec = NULL;
@@ -474,7 +499,12 @@ static int launch(struct container *c, struct error *err)
     set_running(c, &start);
     attach_pending(c, NULL); // those that came between the first look and now
     container_event(c, "start", NULL, NULL);
-    return monitor_watch(c, err);
+    if (monitor_watch(c, err) < 0)
+        return -1;
+    health_start(c);
+    if (has_policy(c))
+        janitor_add(c, save_run);
+    return 0;
 }
 
 int container_start_locked(struct container *c, struct error *err)
@@ -487,10 +517,20 @@ int container_start_locked(struct container *c, struct error *err)
         return error_set(err, ERROR_NOT_FOUND, "No such container: %s", c->id);
     if (status == CONTAINER_PAUSED)
         return error_set(err, ERROR_CONFLICT, "cannot start a paused container, try unpause instead");
-    if (status == CONTAINER_RUNNING)
+    if (status == CONTAINER_RUNNING || status == CONTAINER_RESTARTING)
         return error_set(err, ERROR_NOT_MODIFIED, "container %s is already running", c->id);
     if (status == CONTAINER_REMOVING || status == CONTAINER_DEAD)
         return error_set(err, ERROR_CONFLICT, "container is marked for removal and cannot be started");
+    pthread_mutex_lock(&c->lock);
+    c->state.restart_count = 0;
+    c->state.restart_delay_ns = 0;
+    c->state.was_stopped = false;
+    pthread_mutex_unlock(&c->lock);
+    return container_start_again_locked(c, err);
+}
+
+int container_start_again_locked(struct container *c, struct error *err)
+{
     if (launch(c, err) == 0)
         return 0;
     start_failed(c, err);

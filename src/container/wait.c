@@ -58,7 +58,8 @@ int container_wait_begin(struct container_service *s, const char *name, enum con
     w->condition = condition;
     w->container = container_ref(c);
     pthread_mutex_lock(&c->lock);
-    bool is_running = c->state.status == CONTAINER_RUNNING || c->state.status == CONTAINER_PAUSED;
+    bool is_running = c->state.status == CONTAINER_RUNNING || c->state.status == CONTAINER_PAUSED ||
+                      c->state.status == CONTAINER_RESTARTING;
     if ((condition == CONTAINER_WAIT_NOT_RUNNING && !is_running) || c->is_gone)
         satisfy(w, c->state.exit_code);
     w->next = c->waiters;

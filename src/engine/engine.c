@@ -63,6 +63,8 @@ static int open_services(struct engine *engine, struct error *err)
         .seccomp_profile = o->seccomp_profile,
         .cdi_directories = o->cdi_directories,
         .stop_timeout_s = o->stop_timeout_s,
+        .init_program = o->init_program,
+        .has_init = o->has_init,
         .events = events,
     };
     return container_service_open(engine->store, engine->images, engine->networks, &container_options,

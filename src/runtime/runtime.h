@@ -85,6 +85,12 @@ int runtime_start(struct runtime_container *container, struct error *err);
 // is in *err with a negative result.
 int runtime_destroy(struct runtime_container *container, struct error *err);
 
+// Write these limits to the cgroups of a container that runs; what is not given stays. A file that the kernel refuses at first
+// is written again after the others: whether memory comes before memory+swap, and the quota before the period, depends on
+// what they were. Device rules are not looked at. ERROR_UNSUPPORTED names a limit that the host cannot hold.
+// Spec: runtime-spec has no word for it; runc calls it "update".
+int runtime_update(const char *cgroup_path, const struct oci_resources *resources, struct error *err);
+
 // A further process in the container's namespaces and cgroup (exec). stdio as above.
 struct runtime_exec_spec {
     const struct oci_process *process;

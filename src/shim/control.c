@@ -3,6 +3,7 @@
 #include "shim/shim_internal.h"
 
 #include "base/fd.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "codec/json.h"
 
@@ -172,6 +173,24 @@ static int handle_exec(struct shim *shim, const int *fds, size_t count, struct s
     return 0;
 }
 
+static int handle_update(struct shim *shim, const int *fds, size_t count, struct error *err)
+{
+    struct str text CLEANUP(str_done) = STR_INIT;
+    json_t *document CLEANUP(json_cleanup) = NULL;
+    struct oci_runtime_config config;
+    int r = count == 1 ? file_read_fd(fds[0], DOCUMENT_MAX, &text) : -EINVAL;
+    if (r < 0)
+        return error_errno(err, r, "update: read the document");
+    if (!shim->init.is_started || shim->init.is_reaped)
+        return error_set(err, ERROR_CONFLICT, "container %s is not running", shim->id);
+    if (json_parse(text.ptr, text.len, &document, err) < 0 ||
+        oci_runtime_config_parse(document, &config, err) < 0)
+        return -1;
+    r = runtime_update(shim->container.cgroup_path, &config.resources, err);
+    oci_runtime_config_done(&config);
+    return r;
+}
+
 // It counts as running until its exit record is there: "no" sends the asker to the record.
 static void fill_state(const struct shim *shim, struct shim_message *answer)
 {
@@ -196,6 +215,8 @@ static int dispatch(struct connection *connection, const struct shim_message *re
         return handle_attach(shim, request, fds, count, err);
     case SHIM_EXEC:
         return handle_exec(shim, fds, count, answer, err);
+    case SHIM_UPDATE:
+        return handle_update(shim, fds, count, err);
     case SHIM_RESIZE:
         return handle_resize(shim, request, err);
     case SHIM_STATE:
@@ -231,7 +252,7 @@ static void handle(struct connection *connection, const struct shim_message *req
     for (size_t i = 0; i < count; i++)
         fds[i] = fd_close(fds[i]);
     // Documents and failed attempts leave holes in the heap; the monitor's memory counts forty-fold.
-    if (request->type == SHIM_GO || request->type == SHIM_EXEC)
+    if (request->type == SHIM_GO || request->type == SHIM_EXEC || request->type == SHIM_UPDATE)
         (void)malloc_trim(HEAP_KEPT);
 }
 

@@ -35,6 +35,8 @@ enum shim_message_type {
     SHIM_SUBSCRIBE = 8, // events from now on also on this connection
     SHIM_RELEASE = 9,   // the container is being removed: end as soon as init is reaped
     SHIM_LOGS = 10,     // flush and reopen the log (rotation on request, clear)
+    SHIM_UPDATE =
+        11, // fds: [0] memfd with an OCI config of which only linux.resources counts: write these limits
     // shim -> skiffd, replies
     SHIM_OK = 100,
     SHIM_ERROR = 101,        // error kind, errno, message

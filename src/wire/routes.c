@@ -36,7 +36,7 @@ static const struct wire_route routes[] = {
     { WIRE_NOT_YET, "GET", "/containers/{name}/changes", 0, "Changed files" },
     { WIRE_NOT_YET, "GET", "/containers/{name}/export", 0, "File system as a tar archive" },
     { WIRE_NOT_YET, "GET", "/containers/{name}/stats", 0, "Resource use" },
-    { WIRE_NOT_YET, "POST", "/containers/{name}/update", 0, "Change limits" },
+    { WIRE_CONTAINER_UPDATE, "POST", "/containers/{name}/update", 0, "Change limits and restart policy" },
     { WIRE_NOT_YET, "GET", "/containers/{name}/attach/ws", 0, "Attach over a WebSocket" },
     { WIRE_NOT_YET, "HEAD", "/containers/{name}/archive", 0, "Stat a path" },
     { WIRE_NOT_YET, "GET", "/containers/{name}/archive", 0, "Copy out" },

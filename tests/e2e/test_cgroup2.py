@@ -15,7 +15,7 @@ EXPECTED_CHECKS = 18
 
 @pytest.mark.skipif(not shutil.which("qemu-system-x86_64"), reason="qemu-system-x86 is not installed")
 def test_limits_hold_on_cgroup_v2(tmp_path):
-    programs = [BIN / name for name in ("skiff", "skiffd", "skiff-shim")]
+    programs = [BIN / name for name in ("skiff", "skiffd", "skiff-shim", "skiff-init")]
     console = machine.run(tmp_path, programs, BIN.parent / "vm-kernel")
     lines = [line.strip() for line in console.splitlines()]
     wrong = [line for line in lines if line.startswith("not ok")]

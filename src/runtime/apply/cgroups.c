@@ -6,7 +6,9 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/file.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "kernel/cgroup.h"
 #include "kernel/process.h"
 
@@ -192,6 +194,64 @@ int cgroups_make(struct apply *a, const struct runtime_embryo *embryo, struct er
     if ((c->is_v2 ? make_v2(a, path, err) : make_v1(a, embryo, path, err)) < 0)
         return -1;
     return limit(a, path, err);
+}
+
+// v1: a container that was started without a cpuset is in none. Its processes move over; what they fork meanwhile is found
+// in a further round.
+static int join_cpuset(struct cgroups *c, const char *path, struct error *err)
+{
+    enum { ROUNDS = 3, PIDS_FILE_MAX = 1 << 20 };
+    char from[DIRECTORY_MAX], to[DIRECTORY_MAX];
+    int r = cgroup_make(c->base_fd, "cpuset", path);
+    if (r == 0)
+        r = cgroup_inherit_cpuset(c->base_fd, path);
+    if (r == 0 && c->top_count == 0)
+        r = -ENOENT;
+    if (r == 0)
+        r = directory_of(from, c->tops[0], path);
+    if (r == 0)
+        r = directory_of(to, "cpuset", path);
+    for (int round = 0; r == 0 && round < ROUNDS; round++) {
+        struct str pids CLEANUP(str_done) = STR_INIT;
+        char *file CLEANUP(cleanup_free) = xasprintf("%s/cgroup.procs", from);
+        r = file_read_at(c->base_fd, file, PIDS_FILE_MAX, &pids);
+        char **list CLEANUP(strv_freep) = r == 0 ? strv_split(pids.ptr, "\n", false) : NULL;
+        for (size_t i = 0; list && list[i]; i++) {
+            int w = cgroup_write(c->base_fd, to, "cgroup.procs", list[i]);
+            r = w < 0 && w != -ESRCH ? w : r;
+        }
+    }
+    if (r < 0)
+        return error_errno(err, r, "cgroup: enter a cpuset");
+    c->tops[c->top_count++] = "cpuset";
+    return 0;
+}
+
+int runtime_update(const char *cgroup_path, const struct oci_resources *resources, struct error *err)
+{
+    struct cgroups c CLEANUP(cgroups_done) = { .base_fd = FD_NONE, .fd = FD_NONE };
+    if (cgroups_find(&c, cgroup_path, err) < 0)
+        return -1;
+    struct plan_writes w CLEANUP(plan_writes_done) =
+        c.is_v2 ? plan_limits_v2(resources) : plan_limits_v1(resources);
+    if (w.refused)
+        return error_set(err, ERROR_UNSUPPORTED, "cgroup: %s", w.refused);
+    if (!c.is_v2 && (resources->cpus || resources->mems) && !has_top(&c, "cpuset") &&
+        join_cpuset(&c, cgroup_path, err) < 0)
+        return -1;
+    bool *is_done CLEANUP(cleanup_free) = xcalloc(w.count + 1, sizeof *is_done);
+    struct error refused;
+    for (size_t i = 0; i < w.count; i++) {
+        is_done[i] = write_limit(&c, cgroup_path, &w.items[i], &refused) == 0;
+        if (!is_done[i] && refused.kind == ERROR_UNSUPPORTED) {
+            *err = refused;
+            return -1;
+        }
+    }
+    for (size_t i = 0; i < w.count; i++)
+        if (!is_done[i] && write_limit(&c, cgroup_path, &w.items[i], err) < 0)
+            return -1;
+    return 0;
 }
 
 int cgroups_find(struct cgroups *c, const char *path, struct error *err)

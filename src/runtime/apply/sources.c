@@ -72,13 +72,13 @@ static void fs_identity_end(const struct runtime_plan *p, const struct capabilit
 // --- binds
 
 // "/proc/<pid>/root/<path>" is a mount of another mount namespace, which can only be cloned from within: another container's
-// /dev/shm.
-static int clone_foreign(const char *source, bool *ret_is_foreign)
+// /dev/shm, whose owners are right as they are.
+static int clone_foreign(const char *source, bool *ret_keeps_owners)
 {
     int pid, n = 0;
     if (sscanf(source, "/proc/%d/root%n", &pid, &n) != 1 || n == 0 || source[n] != '/')
         return -EINVAL;
-    *ret_is_foreign = true;
+    *ret_keeps_owners = true;
     return mount_clone_of(pid, source + n);
 }
 
@@ -93,7 +93,7 @@ static int open_bind(const struct apply *a, struct plan_mount *m, struct error *
         return error_set(err, ERROR_INVALID, "mount source %s: path too long", m->source);
     m->fd = mount_clone(AT_FDCWD, path, m->is_recursive);
     if (m->fd == -EINVAL)
-        m->fd = clone_foreign(path, &m->is_foreign);
+        m->fd = clone_foreign(path, &m->keeps_owners);
     if (m->fd < 0 || fstat(m->fd, &st) < 0)
         return error_errno(err, m->fd < 0 ? m->fd : errno, "mount source %s", path);
     m->is_source_directory = S_ISDIR(st.st_mode);
@@ -407,7 +407,7 @@ static int map_ids(const struct apply *a, struct error *err)
     if (a->root_fd >= 0 && mount_set_idmap(a->root_fd, true, a->userns_fd) < 0)
         (void)mount_set_idmap(a->root_fd, false, a->userns_fd); // or stays as it is: owners show as nobody
     for (size_t i = 0; i < p->mount_count; i++)
-        if (p->mounts[i].kind == PLAN_MOUNT_BIND && p->mounts[i].fd >= 0 && !p->mounts[i].is_foreign &&
+        if (p->mounts[i].kind == PLAN_MOUNT_BIND && p->mounts[i].fd >= 0 && !p->mounts[i].keeps_owners &&
             mount_set_idmap(p->mounts[i].fd, p->mounts[i].is_recursive, a->userns_fd) < 0 &&
             p->mounts[i].is_recursive)
             (void)mount_set_idmap(p->mounts[i].fd, false,

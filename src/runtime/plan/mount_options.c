@@ -18,6 +18,7 @@ enum option_kind {
     OPTION_ATIME,
     OPTION_PROPAGATION,
     OPTION_BIND,
+    OPTION_NO_IDMAP,
     OPTION_IGNORED,
     OPTION_REFUSED
 };
@@ -57,7 +58,8 @@ static const struct option {
     { "silent", OPTION_IGNORED, 0 },
     { "noiversion", OPTION_IGNORED, 0 },
     { "notmpcopyup", OPTION_IGNORED, 0 },
-    { "idmap", OPTION_IGNORED, 0 },      // binds always get the container's map
+    { "idmap", OPTION_IGNORED, 0 },      // binds get the container's map without being asked
+    { "noidmap", OPTION_NO_IDMAP, 0 },   // our own: but for those that are to have no owner inside
     { "consistent", OPTION_IGNORED, 0 }, // for virtual machines on other systems
     { "cached", OPTION_IGNORED, 0 },
     { "delegated", OPTION_IGNORED, 0 },
@@ -106,6 +108,9 @@ static void apply_option(struct plan_mount *m, const struct option *o, bool is_r
     case OPTION_BIND:
         m->kind = PLAN_MOUNT_BIND;
         m->is_recursive |= is_recursive;
+        break;
+    case OPTION_NO_IDMAP:
+        m->keeps_owners = true;
         break;
     case OPTION_IGNORED:
     case OPTION_REFUSED:

@@ -21,9 +21,9 @@ struct plan_mount {
     uint64_t propagation;                    // MS_PRIVATE ...; 0: private
     bool is_propagation_recursive;
     bool is_recursive;        // rbind
+    bool keeps_owners;        // without the container's idmap
     int fd;                   // apply: the detached mount made by the parent, else FD_NONE
     bool is_source_directory; // apply: of a bind
-    bool is_foreign;          // apply: a bind of a mount in another container, whose ids are right as they are
 };
 
 struct plan_join {

@@ -56,6 +56,8 @@ static void print_mount(const struct plan_mount *m, struct str *out)
         str_appendf(out, " from %s%s", m->source, m->is_recursive ? " recursive" : "");
     else
         str_appendf(out, " type %s", m->type);
+    if (m->keeps_owners)
+        str_append(out, " noidmap");
     print_attributes(out, "", m->set);
     print_attributes(out, "r", m->recursive_set);
     for (size_t i = 0; m->data && m->data[i]; i++)

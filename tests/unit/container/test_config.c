@@ -118,6 +118,8 @@ static void test_invalid_values(void **state)
         { "{}", "{\"LogConfig\":{\"Type\":\"json-file\",\"Config\":{\"colour\":\"x\"}}}",
           "unknown log opt 'colour'" },
         { "{}", "{\"RestartPolicy\":{\"Name\":\"often\"}}", "invalid restart policy" },
+        { "{}", "{\"AutoRemove\":true,\"RestartPolicy\":{\"Name\":\"always\"}}",
+          "can't create 'AutoRemove' container with restart policy" },
         { "{}", "{\"Runtime\":\"kata\"}", "unknown or invalid runtime name: kata" },
         { "{}", "{\"Devices\":[{\"PathOnHost\":\"relative\"}]}", "invalid device specification" },
         { "{}", "{\"DeviceCgroupRules\":[\"c 1:3\"]}", "invalid device cgroup rule format: 'c 1:3'" },
@@ -144,9 +146,6 @@ static void test_unsupported_is_named(void **state)
     } rows[] = {
         { "{\"VolumesFrom\":[\"x\"]}", "HostConfig.VolumesFrom" },
         { "{\"StorageOpt\":{\"size\":\"1G\"}}", "HostConfig.StorageOpt" },
-        { "{\"Init\":true}", "HostConfig.Init" },
-
-        { "{\"RestartPolicy\":{\"Name\":\"always\"}}", "HostConfig.RestartPolicy" },
         { "{\"SomethingNew\":1}", "HostConfig.SomethingNew" },
         { "{\"KernelMemory\":1}", "HostConfig.KernelMemory" },
         { "{\"Binds\":[\"data:/x\"]}", "named volumes (-v data:/x)" },

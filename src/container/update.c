@@ -1,0 +1,211 @@
+// Theory of operation. The changed members are laid over the container's HostConfig and the result is parsed as a create
+// request's is, so an update accepts nothing that a create refuses. Only the limits move over to the container's
+// configuration, which is read by the next start under the operation lock that is held here; the rest never changes. A running
+// container's shim is given the limits as it was given them at the start, and what it refuses changes nothing.
+#include "container/container_internal.h"
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "codec/json.h"
+
+#include <string.h>
+
+static const char *const changeable[] = {
+    "BlkioWeight",        "CpuShares", "NanoCpus",   "CpuPeriod",         "CpuQuota",  "CpusetCpus",
+    "CpusetMems",         "Memory",    "MemorySwap", "MemoryReservation", "PidsLimit", "CpuRealtimePeriod",
+    "CpuRealtimeRuntime",
+};
+
+static bool is_given(const json_t *v)
+{
+    return v && !json_is_null(v) && !json_is_false(v) &&
+           !(json_is_integer(v) && json_integer_value(v) == 0) &&
+           !(json_is_string(v) && !*json_string_value(v)) && !(json_is_array(v) && json_array_size(v) == 0) &&
+           !(json_is_object(v) && json_object_size(v) == 0);
+}
+
+// A limit of 0 processes is a wish too: there is no bound any more.
+static bool is_change(const char *key, const json_t *v)
+{
+    return streq(key, "PidsLimit") ? json_is_integer(v) : is_given(v);
+}
+
+static int check_members(const json_t *document, struct error *err)
+{
+    const char *key;
+    json_t *v;
+    json_object_foreach((json_t *)(uintptr_t)document, key, v)
+    {
+        bool is_known = streq(key, "RestartPolicy");
+        for (size_t i = 0; i < sizeof changeable / sizeof *changeable; i++)
+            is_known |= streq(key, changeable[i]);
+        // Docker's client sends -1 for what it does not know of.
+        bool is_open = !is_given(v) || (streq(key, "MemorySwappiness") && json_integer_value(v) == -1);
+        if (!is_known && !is_open)
+            return error_set(err, ERROR_UNSUPPORTED, "%s cannot be updated", key);
+    }
+    return 0;
+}
+
+// The two ways to say how much processor time exclude each other, also over time.
+static int check_cpu(const json_t *now, const json_t *change, struct error *err)
+{
+    static const struct {
+        const char *changed, *set, *message;
+    } rules[] = {
+        { "NanoCpus", "CpuPeriod",
+          "Conflicting options: Nano CPUs cannot be updated as CPU Period has already been set" },
+        { "NanoCpus", "CpuQuota",
+          "Conflicting options: Nano CPUs cannot be updated as CPU Quota has already been set" },
+        { "CpuPeriod", "NanoCpus",
+          "Conflicting options: CPU Period cannot be updated as NanoCPUs has already been set" },
+        { "CpuQuota", "NanoCpus",
+          "Conflicting options: CPU Quota cannot be updated as NanoCPUs has already been set" },
+    };
+    for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
+        if (json_get_int(change, rules[i].changed, 0) > 0 && json_get_int(now, rules[i].set, 0) > 0)
+            return error_set(err, ERROR_CONFLICT, "%s", rules[i].message);
+    return 0;
+}
+
+static int check_change(const json_t *now, const json_t *change, struct error *err)
+{
+    int64_t memory = json_get_int(change, "Memory", 0), swap = json_get_int(change, "MemorySwap", 0);
+    if (check_cpu(now, change, err) < 0)
+        return -1;
+    if (memory != 0 && swap == 0 && memory > json_get_int(now, "MemorySwap", 0))
+        return error_set(err, ERROR_CONFLICT,
+                         "Memory limit should be smaller than already set memoryswap limit, update the "
+                         "memoryswap at the same time");
+    struct restart_policy policy;
+    if (restart_policy_parse(json_get_object(change, "RestartPolicy"), &policy, err) < 0)
+        return -1;
+    if (policy.kind != RESTART_NO && json_get_bool(now, "AutoRemove", false))
+        return error_set(err, ERROR_CONFLICT,
+                         "Restart policy cannot be updated because AutoRemove is enabled for the container");
+    return 0;
+}
+
+static json_t *merge(const json_t *now, const json_t *change)
+{
+    json_t *merged = json_deep_copy(now);
+    for (size_t i = 0; i < sizeof changeable / sizeof *changeable; i++) {
+        json_t *v = json_object_get(change, changeable[i]);
+        if (is_change(changeable[i], v))
+            json_object_set(merged, changeable[i], v);
+    }
+    json_t *policy = json_get_object(change, "RestartPolicy");
+    if (!str_is_empty(json_get_string(policy, "Name", NULL)))
+        json_object_set(merged, "RestartPolicy", policy);
+    return merged;
+}
+
+// The limits of `from` become those of `to`, and the other way round.
+static void swap_limits(struct container_config *to, struct container_config *from)
+{
+    const struct container_config old = *to;
+#define SWAP(member) (to->member = from->member, from->member = old.member)
+    SWAP(memory_bytes);
+    SWAP(memory_reservation_bytes);
+    SWAP(memory_swap_bytes);
+    SWAP(nano_cpus);
+    SWAP(cpu_shares);
+    SWAP(cpu_period_us);
+    SWAP(cpu_quota_us);
+    SWAP(cpu_rt_period_us);
+    SWAP(cpu_rt_runtime_us);
+    SWAP(cpuset_cpus);
+    SWAP(cpuset_mems);
+    SWAP(pids_limit);
+    SWAP(blkio_weight);
+#undef SWAP
+}
+
+// The new document and policy come into force, and the document made ahead for the first start is void. Returns the old one.
+static json_t *exchange_document(struct container *c, json_t *document, const struct restart_policy *policy)
+{
+    pthread_mutex_lock(&c->lock);
+    json_t *old = c->host_config_document;
+    c->host_config_document = document;
+    c->restart = *policy;
+    json_t *prepared = TAKE_PTR(c->prepared);
+    pthread_mutex_unlock(&c->lock);
+    json_decref(prepared);
+    return old;
+}
+
+// The whole set, limits that are gone included: what is not given stays as it is in the kernel.
+static int apply_limits(struct container *c, const struct container_config *config, const json_t *change,
+                        struct error *err)
+{
+    CLEANUP(json_cleanup) json_t *document = NULL;
+    const struct shim_message m = { .type = SHIM_UPDATE };
+    if (spec_resources_document(config, &document, err) < 0)
+        return -1;
+    if (json_is_integer(json_object_get(change, "PidsLimit")) && config->pids_limit == 0) {
+        json_t *resources = json_get_object(json_get_object(document, "linux"), "resources");
+        if (resources)
+            json_object_set_new(resources, "pids", json_pack("{s:i}", "limit", -1));
+        else
+            json_object_set_new(document, "linux",
+                                json_pack("{s:{s:{s:i}}}", "resources", "pids", "limit", -1));
+    }
+    CLEANUP(cleanup_free) char *text = json_text(document);
+    CLEANUP(cleanup_close) int fd = fd_from_bytes("update", text, strlen(text));
+    if (fd < 0)
+        return error_errno(err, fd, "update");
+    return shim_call(c->socket_path, &m, &fd, 1, NULL, err);
+}
+
+static bool has_limits(const json_t *change)
+{
+    for (size_t i = 0; i < sizeof changeable / sizeof *changeable; i++)
+        if (is_change(changeable[i], json_object_get(change, changeable[i])))
+            return true;
+    return false;
+}
+
+static int update_locked(struct container *c, const json_t *change, char ***warnings, struct error *err)
+{
+    struct container_config fresh;
+    pthread_mutex_lock(&c->lock);
+    enum container_status status = c->state.status;
+    CLEANUP(json_cleanup) json_t *now = json_incref(c->host_config_document);
+    pthread_mutex_unlock(&c->lock);
+    if (status == CONTAINER_REMOVING || status == CONTAINER_DEAD)
+        return error_set(err, ERROR_CONFLICT, "container is marked for removal and cannot be \"update\"");
+    if (check_change(now, change, err) < 0)
+        return -1;
+    CLEANUP(json_cleanup) json_t *merged = merge(now, change);
+    if (container_config_parse(c->config_document, merged, &fresh, warnings, err) < 0)
+        return -1;
+    int r = container_is_running(c) && has_limits(change) ? apply_limits(c, &fresh, change, err) : 0;
+    if (r == 0) {
+        json_decref(exchange_document(c, json_incref(merged), &fresh.restart));
+        swap_limits(&c->config, &fresh);
+        r = container_save(c, err);
+    }
+    container_config_done(&fresh);
+    return r;
+}
+
+int container_update(struct container_service *s, const char *name, const json_t *document,
+                     char ***ret_warnings, struct error *err)
+{
+    CLEANUP(container_unrefp) struct container *c = NULL;
+    struct error ignored;
+    if (container_find(s, name, &c, err) < 0 || check_members(document, err) < 0)
+        return -1;
+    pthread_mutex_lock(&c->operation);
+    int r = update_locked(c, document, ret_warnings, err);
+    pthread_mutex_unlock(&c->operation);
+    if (r < 0)
+        return error_wrap(err, "Cannot update container %s", c->id);
+    // Whether it runs now matters to a policy that it did not have when it was started.
+    if (container_save_state(c, &ignored) < 0)
+        log_warn("container %s: %s", c->id, ignored.message);
+    container_event(c, "update", NULL, NULL);
+    return 0;
+}
