@@ -183,6 +183,19 @@ bool strv_contains(char *const *v, const char *s)
     return false;
 }
 
+void strv_remove(char **v, const char *s)
+{
+    size_t kept = 0;
+    for (size_t i = 0; v && v[i]; i++) {
+        if (strcmp(v[i], s) == 0)
+            free(v[i]);
+        else
+            v[kept++] = v[i];
+    }
+    if (v)
+        v[kept] = NULL;
+}
+
 char **strv_split(const char *s, const char *separators, bool keep_empty)
 {
     char **v = xcalloc(1, sizeof *v);

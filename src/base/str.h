@@ -53,6 +53,8 @@ char **strv_copy(char *const *v);
 void strv_push(char ***v, const char *s);
 void strv_take(char ***v, char *s);
 bool strv_contains(char *const *v, const char *s);
+// Take out (and free) every string equal to s.
+void strv_remove(char **v, const char *s);
 // Split at any of the characters of `separators`; empty pieces are kept when keep_empty. Owned result.
 char **strv_split(const char *s, const char *separators, bool keep_empty);
 char *strv_join(char *const *v, const char *separator);
