@@ -52,7 +52,7 @@ void container_unref(struct container *c)
     container_config_done(&c->config);
     network_endpoint_done(&c->endpoint);
     json_t *documents[] = { c->config_document, c->host_config_document, c->networking_document, c->prepared,
-                            c->process };
+                            c->process,         c->mounts_document };
     char *texts[] = { c->directory, c->state_directory, c->socket_path, c->cgroup_path, c->image_name,
                       c->name,      c->state.error };
     for (size_t i = 0; i < sizeof documents / sizeof *documents; i++)
@@ -229,6 +229,7 @@ struct container_info *container_snapshot(struct container *c)
     info->resolv_conf_path = container_host_file(c, "resolv.conf");
     info->config = json_incref(c->config_document);
     info->host_config = json_incref(c->host_config_document);
+    info->mounts = json_incref(c->mounts_document);
     info->has_tty = c->config.has_tty;
     info->has_stdin = c->config.has_stdin;
     pthread_mutex_lock(&c->lock);
@@ -260,6 +261,7 @@ void container_info_free(struct container_info *info)
     strv_free(info->exec_ids);
     json_decref(info->config);
     json_decref(info->host_config);
+    json_decref(info->mounts);
     if (info->endpoint)
         network_endpoint_done(info->endpoint);
     free(info->endpoint);
@@ -391,6 +393,8 @@ int container_save(struct container *c, struct error *err)
     json_object_set(record, "hostConfig", c->host_config_document);
     if (c->networking_document)
         json_object_set(record, "networkingConfig", c->networking_document);
+    if (c->mounts_document)
+        json_object_set(record, "mounts", c->mounts_document);
     return meta_put(c->service->store, META_CONTAINERS, c->id, record, err);
 }
 

@@ -255,7 +255,7 @@ int container_seccomp_program(struct container *c, int *ret_fd, struct error *er
     return seccomp_cache_get(c->service->seccomp, profile, k->capabilities, ret_fd, err);
 }
 
-static char **lower_directories(struct container *c)
+char **container_lower_directories(struct container *c)
 {
     char **lower = NULL;
     strv_push(&lower, layer_init_relative_path());
@@ -269,7 +269,7 @@ static int spawn(struct container *c, json_t *spec, struct shim_start *ret, stru
     int seccomp_fd;
     if (container_seccomp_program(c, &seccomp_fd, err) < 0)
         return -1;
-    char **lower = lower_directories(c);
+    char **lower = container_lower_directories(c);
     CLEANUP(cleanup_free) char *layers = xstrdup(layer_directory(c->service->store));
     const struct shim_create create = { .id = c->id,
                                         .socket_path = c->socket_path,
@@ -319,6 +319,7 @@ static int exit_code_of_failure(const struct error *err)
 static void start_failed(struct container *c, const struct error *err)
 {
     container_release_network(c);
+    mounts_end_run(c);
     attach_drop_pending(c);
     pthread_mutex_lock(&c->lock);
     c->state.status = c->state.started_ns ? CONTAINER_EXITED : CONTAINER_CREATED;
@@ -375,6 +376,8 @@ static int launch(struct container *c, struct error *err)
     if (c->state.run > 0) // a former run's exit record must not pass for this one's
         forget_exit_record(c);
     if (reserve_network(c, err) < 0 || write_host_files(c, err) < 0)
+        return -1;
+    if (mounts_begin_run(c, err) < 0)
         return -1;
     if (spawn(c, spec, &start, err) < 0)
         return explain(err);

@@ -52,7 +52,7 @@ static bool is_mounted(const struct volume_service *s, const char *name)
            (st.stx_attributes & STATX_ATTR_MOUNT_ROOT);
 }
 
-static void take_off(const struct volume_service *s, const char *name)
+void volume_take_off(const struct volume_service *s, const char *name)
 {
     CLEANUP(cleanup_free) char *path = xasprintf("%s/%s/_data", s->directory, name);
     while (is_mounted(s, name))
@@ -98,7 +98,7 @@ void volume_unmount(struct volume_service *s, const char *name, const char *cont
         return;
     strv_remove(v->mounters, container_id);
     if (v->options && strv_len(v->mounters) == 0)
-        take_off(s, name);
+        volume_take_off(s, name);
     volume_end(s, v);
 }
 

@@ -51,6 +51,7 @@ int volume_name_check(const char *name, struct error *err)
 static void volume_free(struct volume *v)
 {
     free(v->name);
+    free(v->retirer);
     json_decref(v->labels);
     json_decref(v->options);
     strv_free(v->holders);
@@ -99,7 +100,7 @@ static struct volume *add(struct volume_service *s, const char *name, const json
     v->labels = json_is_object(labels) ? json_deep_copy(labels) : json_object();
     v->options = json_object_size(options) ? json_deep_copy(options) : NULL;
     v->created_ns = time_now_ns();
-    v->is_busy = v->is_new = true;
+    v->is_busy = v->is_hidden = true;
     map_put(&s->by_name, name, v);
     return v;
 }
@@ -118,7 +119,7 @@ int volume_reserve(struct volume_service *s, const char *name, const json_t *lab
 void volume_publish(struct volume_service *s, struct volume *v)
 {
     pthread_mutex_lock(&s->lock);
-    v->is_busy = v->is_new = false;
+    v->is_busy = v->is_hidden = false;
     pthread_cond_broadcast(&s->changed);
     pthread_mutex_unlock(&s->lock);
 }
@@ -181,7 +182,7 @@ int volume_get(struct volume_service *s, const char *name, struct volume_info **
 {
     pthread_mutex_lock(&s->lock);
     const struct volume *v = map_get(&s->by_name, name);
-    struct volume_info *info = v && !v->is_new ? snapshot(s, v) : NULL;
+    struct volume_info *info = v && !v->is_hidden ? snapshot(s, v) : NULL;
     pthread_mutex_unlock(&s->lock);
     *ret = info;
     return info ? 0 : no_such_volume(name, err);
@@ -198,7 +199,7 @@ struct volume_info **volume_list(struct volume_service *s)
     pthread_mutex_lock(&s->lock);
     struct volume_info **list = xcalloc(s->by_name.len + 1, sizeof(struct volume_info *));
     for (const struct map_entry *e; (e = map_next(&s->by_name, &at));)
-        if (!((const struct volume *)e->value)->is_new)
+        if (!((const struct volume *)e->value)->is_hidden)
             list[n++] = snapshot(s, e->value);
     pthread_mutex_unlock(&s->lock);
     qsort(list, n, sizeof *list, by_name);
@@ -289,6 +290,8 @@ int volume_create(struct volume_service *s, const struct volume_request *request
 // The volume is busy, which is ours to end.
 static int destroy(struct volume_service *s, struct volume *v, struct error *err)
 {
+    if (v->options)
+        volume_take_off(s, v->name);
     bool is_deleted = meta_delete(s->store, META_VOLUMES, v->name, err) == 0;
     int r = volume_directory_remove(s, v->name, err);
     if (r == 0 && !is_deleted) // a full disk has room for that once the data is gone
@@ -296,7 +299,7 @@ static int destroy(struct volume_service *s, struct volume *v, struct error *err
     if (r < 0) { // it stays, with what is left of it
         struct error ignored;
         (void)volume_record_put(s, v, &ignored);
-        volume_end(s, v);
+        volume_publish(s, v);
         return -1;
     }
     volume_event(s, v->name, "destroy");
@@ -372,6 +375,34 @@ void volume_release(struct volume_service *s, const char *name, const char *cont
     if (v)
         strv_remove(v->holders, container_id);
     pthread_mutex_unlock(&s->lock);
+}
+
+bool volume_retire(struct volume_service *s, const char *name, const char *container_id)
+{
+    pthread_mutex_lock(&s->lock);
+    struct volume *v = map_get(&s->by_name, name);
+    if (v)
+        strv_remove(v->holders, container_id);
+    bool is_retired = v && !v->is_busy && strv_len(v->holders) == 0;
+    if (is_retired) {
+        v->is_busy = v->is_hidden = true;
+        v->retirer = xstrdup(container_id);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return is_retired;
+}
+
+void volume_discard(struct volume_service *s, const char *name, const char *container_id)
+{
+    struct error err;
+    pthread_mutex_lock(&s->lock);
+    struct volume *v = map_get(&s->by_name, name);
+    bool is_ours = v && v->retirer && streq(v->retirer, container_id); // then it is busy on our behalf
+    if (is_ours)
+        free(TAKE_PTR(v->retirer));
+    pthread_mutex_unlock(&s->lock);
+    if (is_ours && destroy(s, v, &err) < 0)
+        log_warn("volume %s: %s", name, err.message);
 }
 
 // --- the service

@@ -75,6 +75,10 @@ int volume_clone(struct volume_service *volumes, const char *name, const char *n
 int volume_hold(struct volume_service *volumes, const char *name, const char *container_id,
                 struct error *err);
 void volume_release(struct volume_service *volumes, const char *name, const char *container_id);
+// Release it, and when nobody else uses it take it out of sight at once (true): then volume_discard by the same container removes
+// it, however long that takes.
+bool volume_retire(struct volume_service *volumes, const char *name, const char *container_id);
+void volume_discard(struct volume_service *volumes, const char *name, const char *container_id);
 // What to bind into a container. *ret_path is owned and absolute.
 int volume_source(struct volume_service *volumes, const char *name, char **ret_path, bool *ret_is_read_only,
                   struct error *err);

@@ -15,9 +15,10 @@ struct volume {
     char *name;
     json_t *labels, *options;
     int64_t created_ns;
-    bool is_busy, is_new; // new: not yet to be seen
-    char **holders;       // strv of container ids
-    char **mounters;      // strv of those that run; of the busy thread
+    bool is_busy, is_hidden; // hidden: not yet, or no longer, to be seen
+    char **holders;          // strv of container ids
+    char *retirer;           // the container that took it out of sight, until it discards it
+    char **mounters;         // strv of those that run; of the busy thread
 };
 
 struct volume_service {
@@ -43,6 +44,10 @@ int volume_reserve(struct volume_service *s, const char *name, const json_t *lab
 void volume_publish(struct volume_service *s, struct volume *v);
 void volume_abandon(struct volume_service *s, struct volume *v);
 void volume_event(struct volume_service *s, const char *name, const char *action);
+
+// --- use.c
+// Unmount whatever is mounted on the volume's directory.
+void volume_take_off(const struct volume_service *s, const char *name);
 
 // --- directory.c: the volume's directory and record. No lock is held.
 int volume_directory_make(struct volume_service *s, const char *name, struct error *err);

@@ -150,9 +150,7 @@ static void test_unsupported_is_named(void **state)
         { "{\"RestartPolicy\":{\"Name\":\"always\"}}", "HostConfig.RestartPolicy" },
         { "{\"SomethingNew\":1}", "HostConfig.SomethingNew" },
         { "{\"KernelMemory\":1}", "HostConfig.KernelMemory" },
-        { "{\"Binds\":[\"data:/x\"]}", "named volumes (-v data:/x)" },
-        { "{\"Binds\":[\"/a\"]}", "anonymous volumes (-v /a)" },
-        { "{\"Mounts\":[{\"Type\":\"volume\",\"Target\":\"/x\"}]}", "mounts of type \"volume\"" },
+        { "{\"Mounts\":[{\"Type\":\"image\",\"Source\":\"a\",\"Target\":\"/x\"}]}", "mounts of type \"image\"" },
         { "{\"SecurityOpt\":[\"apparmor=mine\"]}", "apparmor=mine" },
         { "{\"LogConfig\":{\"Type\":\"json-file\",\"Config\":{\"tag\":\"x\"}}}", "log option \"tag\"" },
     };
