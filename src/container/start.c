@@ -16,6 +16,7 @@
 #include "container/shim_client.h"
 #include "store/layer.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -150,6 +151,7 @@ static int reserve_network(struct container *c, struct error *err)
     return 0;
 }
 
+// -ENOENT: the process is gone already, and its monitor knows why.
 static int plug_network(struct container *c, pid_t pid, struct error *err)
 {
     char path[64];
@@ -157,9 +159,12 @@ static int plug_network(struct container *c, pid_t pid, struct error *err)
         return 0;
     snprintf(path, sizeof path, "/proc/%d/ns/net", pid);
     CLEANUP(cleanup_close) int netns = open(path, O_RDONLY | O_CLOEXEC);
-    if (netns < 0)
-        return error_errno(err, errno, "open network namespace of the container");
-    return network_plug(c->service->networks, &c->endpoint, netns, err);
+    if (netns < 0) {
+        int r = -errno;
+        error_errno(err, r, "open network namespace of the container");
+        return r;
+    }
+    return network_plug(c->service->networks, &c->endpoint, netns, err) < 0 ? -EIO : 0;
 }
 
 // --- hostname, hosts, resolv.conf
@@ -383,7 +388,10 @@ static int launch(struct container *c, struct error *err)
         return explain(err);
     json_decref(c->process);
     c->process = json_incref(json_object_get(spec, "process"));
-    if (plug_network(c, start.container_pid, err) < 0) {
+    int plugged = plug_network(c, start.container_pid, err);
+    if (plugged == -ENOENT && shim_go(&start, err) < 0)
+        return explain(err);
+    if (plugged < 0) {
         shim_abandon(&start);
         return -1;
     }

@@ -90,11 +90,25 @@ int volume_mount(struct volume_service *s, const char *name, const char *contain
     return r;
 }
 
-void volume_unmount(struct volume_service *s, const char *name, const char *container_id)
+// A volume that is hidden is about to be removed, perhaps by a later step of the caller: that takes off what is mounted.
+static struct volume *begin_unless_hidden(struct volume_service *s, const char *name)
 {
     struct volume *v;
-    struct error ignored;
-    if (volume_begin(s, name, &v, &ignored) < 0)
+    pthread_mutex_lock(&s->lock);
+    while ((v = map_get(&s->by_name, name)) && v->is_busy && !v->is_hidden)
+        pthread_cond_wait(&s->changed, &s->lock);
+    if (v && v->is_hidden)
+        v = NULL;
+    if (v)
+        v->is_busy = true;
+    pthread_mutex_unlock(&s->lock);
+    return v;
+}
+
+void volume_unmount(struct volume_service *s, const char *name, const char *container_id)
+{
+    struct volume *v = begin_unless_hidden(s, name);
+    if (!v)
         return;
     strv_remove(v->mounters, container_id);
     if (v->options && strv_len(v->mounters) == 0)

@@ -387,6 +387,7 @@ bool volume_retire(struct volume_service *s, const char *name, const char *conta
     if (is_retired) {
         v->is_busy = v->is_hidden = true;
         v->retirer = xstrdup(container_id);
+        pthread_cond_broadcast(&s->changed); // for volume_unmount, which does not wait for it
     }
     pthread_mutex_unlock(&s->lock);
     return is_retired;
