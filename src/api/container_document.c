@@ -192,66 +192,38 @@ static json_t *networks_document(const struct request *request, const struct con
 
 // --- mounts
 
-static json_t *mount_document(const char *type, const char *name, const char *source, const char *destination,
-                              const char *mode, bool is_writable, const char *propagation)
+// What the container service says of a bind or volume, without its own members.
+static json_t *mount_document(const json_t *mount)
 {
-    json_t *mount = json_object();
-    json_set_string(mount, "Type", type);
-    if (name) {
-        json_set_string(mount, "Name", name);
-        json_set_string(mount, "Driver", "local");
-    }
-    json_set_string(mount, "Source", source);
-    json_set_string(mount, "Destination", destination);
-    json_set_string(mount, "Mode", mode);
-    json_set_bool(mount, "RW", is_writable);
-    json_set_string(mount, "Propagation", propagation);
-    return mount;
+    static const char *const keys[] = { "Type",   "Name", "Source", "Destination",
+                                        "Driver", "Mode", "RW",     "Propagation" };
+    json_t *document = json_object();
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (json_object_get(mount, keys[i]))
+            json_object_set(document, keys[i], json_object_get(mount, keys[i]));
+    return document;
 }
 
-static const char *propagation_of(char *const *options)
+static json_t *tmpfs_document(const json_t *mount)
 {
-    static const char *const known[] = { "shared", "slave", "private", "rshared", "rslave", "rprivate" };
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (strv_contains(options, known[i]))
-            return known[i];
-    return "rprivate";
-}
-
-// "source:destination[:options]"
-static void add_bind(json_t *mounts, const char *text)
-{
-    CLEANUP(strv_freep) char **parts = strv_split(text, ":", true);
-    size_t n = strv_len(parts);
-    if (n < 2 || n > 3)
-        return;
-    CLEANUP(strv_freep) char **options = strv_split(n == 3 ? parts[2] : "", ",", false);
-    bool is_bind = *parts[0] == '/';
-    json_array_append_new(mounts, mount_document(is_bind ? "bind" : "volume", is_bind ? NULL : parts[0],
-                                                 is_bind ? parts[0] : "", parts[1], n == 3 ? parts[2] : "",
-                                                 !strv_contains(options, "ro"),
-                                                 is_bind ? propagation_of(options) : ""));
+    json_t *document = json_object();
+    json_set_string(document, "Type", "tmpfs");
+    json_set_string(document, "Source", "");
+    json_set_string(document, "Destination", json_get_string(mount, "Target", ""));
+    json_set_string(document, "Mode", "");
+    json_set_bool(document, "RW", !json_get_bool(mount, "ReadOnly", false));
+    json_set_string(document, "Propagation", "");
+    return document;
 }
 
 json_t *container_mounts_document(const struct container_info *info)
 {
     json_t *mounts = json_array(), *item;
     size_t i;
-    json_array_foreach(json_get_array(info->host_config, "Binds"), i, item) if (json_is_string(item))
-        add_bind(mounts, json_string_value(item));
-    json_array_foreach(json_get_array(info->host_config, "Mounts"), i, item)
-    {
-        const char *type = json_get_string(item, "Type", "");
-        bool is_bind = streq(type, "bind");
-        const char *propagation =
-            is_bind ? json_get_string(json_get_object(item, "BindOptions"), "Propagation", "") : "";
-        json_array_append_new(
-            mounts,
-            mount_document(type, streq(type, "volume") ? json_get_string(item, "Source", "") : NULL,
-                           is_bind ? json_get_string(item, "Source", "") : "",
-                           json_get_string(item, "Target", ""), "", !json_get_bool(item, "ReadOnly", false),
-                           is_bind && !*propagation ? "rprivate" : propagation));
-    }
+    json_array_foreach(info->mounts, i, item) json_array_append_new(mounts, mount_document(item));
+    json_array_foreach(json_get_array(info->host_config, "Mounts"), i,
+                       item) if (streq(json_get_string(item, "Type", ""), "tmpfs"))
+        json_array_append_new(mounts, tmpfs_document(item));
     return mounts;
 }
 

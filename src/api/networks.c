@@ -1,4 +1,4 @@
-// Networks and volumes, as far as this version has them: the predefined networks, no volumes.
+// Networks, as far as this version has them: the predefined ones.
 #include "api/filters.h"
 #include "api/request.h"
 #include "base/mem.h"
@@ -75,28 +75,4 @@ int api_network_prune(struct request *request, struct error *err)
     if (filters_parse(request->query, accepted, &filters, err) < 0)
         return -1;
     return respond_json(request, 200, json_pack("{s:n}", "NetworksDeleted"));
-}
-
-int api_volume_list(struct request *request, struct error *err)
-{
-    static const char *const accepted[] = { "dangling", "driver", "label", "name", NULL };
-    CLEANUP(filters_done) struct filters filters;
-    if (filters_parse(request->query, accepted, &filters, err) < 0)
-        return -1;
-    return respond_json(request, 200, json_pack("{s:[], s:n}", "Volumes", "Warnings"));
-}
-
-// There are no volumes yet, so none has this name; `docker inspect` asks here last and shows this answer.
-int api_volume_inspect(struct request *request, struct error *err)
-{
-    return error_set(err, ERROR_NOT_FOUND, "get %s: no such volume", request->name);
-}
-
-int api_volume_prune(struct request *request, struct error *err)
-{
-    static const char *const accepted[] = { "all", "label", "label!", NULL };
-    CLEANUP(filters_done) struct filters filters;
-    if (filters_parse(request->query, accepted, &filters, err) < 0)
-        return -1;
-    return respond_json(request, 200, json_pack("{s:[], s:i}", "VolumesDeleted", "SpaceReclaimed", 0));
 }

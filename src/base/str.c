@@ -175,20 +175,25 @@ void strv_push(char ***v, const char *s)
     strv_take(v, xstrdup(s));
 }
 
-void strv_remove(char **v, size_t index)
-{
-    free(v[index]);
-    do
-        v[index] = v[index + 1];
-    while (v[index++]);
-}
-
 bool strv_contains(char *const *v, const char *s)
 {
     for (size_t i = 0; v && v[i]; i++)
         if (strcmp(v[i], s) == 0)
             return true;
     return false;
+}
+
+void strv_remove(char **v, const char *s)
+{
+    size_t kept = 0;
+    for (size_t i = 0; v && v[i]; i++) {
+        if (strcmp(v[i], s) == 0)
+            free(v[i]);
+        else
+            v[kept++] = v[i];
+    }
+    if (v)
+        v[kept] = NULL;
 }
 
 char **strv_split(const char *s, const char *separators, bool keep_empty)

@@ -52,9 +52,9 @@ char **strv_copy(char *const *v);
 // Append a copy of s / s itself (takes it).
 void strv_push(char ***v, const char *s);
 void strv_take(char ***v, char *s);
-// Remove (and free) the entry at `index`, which must be there.
-void strv_remove(char **v, size_t index);
 bool strv_contains(char *const *v, const char *s);
+// Take out (and free) every string equal to s.
+void strv_remove(char **v, const char *s);
 // Split at any of the characters of `separators`; empty pieces are kept when keep_empty. Owned result.
 char **strv_split(const char *s, const char *separators, bool keep_empty);
 char *strv_join(char *const *v, const char *separator);

@@ -148,10 +148,13 @@ static int set_special_key(json_t *mount, const char *key, const char *value, st
         static const char *const fields[][2] = { { "disabled", "NonRecursive" },
                                                  { "writable", "ReadOnlyNonRecursive" },
                                                  { "readonly", "ReadOnlyForceRecursive" } };
+        bool is_known = streq(value, "enabled");
         for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
-            if (streq(value, fields[i][0]))
+            if (streq(value, fields[i][0])) {
                 json_set_bool(member_object(mount, "BindOptions"), fields[i][1], true);
-        if (!streq(value, "enabled") && !json_object_get(mount, "BindOptions"))
+                is_known = true;
+            }
+        if (!is_known)
             return error_set(err, ERROR_INVALID, "invalid value for %s: %s", key, value);
     } else {
         return error_set(err, ERROR_INVALID, "unexpected key '%s' in '%s=%s'", key, key, value);
@@ -181,6 +184,39 @@ static int set_mount_key(json_t *mount, const char *key, const char *value, bool
     return set_special_key(mount, key, value, err);
 }
 
+// What the engine would refuse, or cannot see any more.
+static int check_mount(const json_t *mount, struct error *err)
+{
+    static const char *const sections[][2] = { { "bind", "BindOptions" },
+                                               { "volume", "VolumeOptions" },
+                                               { "tmpfs", "TmpfsOptions" },
+                                               { "image", "ImageOptions" } };
+    const json_t *bind = json_get_object(mount, "BindOptions");
+    const char *type = json_get_string(mount, "Type", "");
+    bool is_read_only = json_get_bool(mount, "ReadOnly", false);
+    if (!json_object_get(mount, "Target"))
+        return error_set(err, ERROR_INVALID, "target is required");
+    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++)
+        if (json_object_get(mount, sections[i][1]) && !streq(type, sections[i][0]))
+            return error_set(err, ERROR_INVALID, "cannot mix '%s-*' options with mount type '%s'",
+                             sections[i][0], type);
+    if (json_get_bool(bind, "ReadOnlyNonRecursive", false) && !is_read_only)
+        return error_set(
+            err, ERROR_INVALID,
+            "option 'bind-recursive=writable' requires 'readonly' to be specified in conjunction");
+    if (json_get_bool(bind, "ReadOnlyForceRecursive", false) && !is_read_only)
+        return error_set(
+            err, ERROR_INVALID,
+            "option 'bind-recursive=readonly' requires 'readonly' to be specified in conjunction");
+    if (json_get_bool(bind, "ReadOnlyForceRecursive", false) &&
+        !streq(json_get_string(bind, "Propagation", ""), "rprivate"))
+        return error_set(
+            err, ERROR_INVALID,
+            "option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' to be specified in "
+            "conjunction");
+    return 0;
+}
+
 static int add_mount(const struct options *options, const char *spec, json_t *mounts, struct error *err)
 {
     char **fields CLEANUP(strv_freep) = create_split_csv(spec);
@@ -195,9 +231,7 @@ static int add_mount(const struct options *options, const char *spec, json_t *mo
         if (set_mount_key(mount, *f, equals ? equals + 1 : "", equals != NULL, &why) < 0)
             return options_invalid(options, "mount", spec, err, "%s", why.message);
     }
-    if (!json_object_get(mount, "Target"))
-        return options_invalid(options, "mount", spec, err, "target is required");
-    return 0;
+    return check_mount(mount, &why) < 0 ? options_invalid(options, "mount", spec, err, "%s", why.message) : 0;
 }
 
 int create_add_volumes(const struct options *options, json_t *config, json_t *host, struct error *err)

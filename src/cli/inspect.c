@@ -13,6 +13,7 @@ static const struct kind {
     { "container", "/containers/", "/json", "No such container: " },
     { "image", "/images/", "/json", "No such image: " },
     { "network", "/networks/", "", "No such network: " },
+    { "volume", "/volumes/", "", "No such volume: " },
 };
 enum { KIND_COUNT = sizeof kinds / sizeof *kinds };
 
@@ -106,6 +107,11 @@ static int run_network_inspect(struct cli *cli, const struct options *options, s
     return inspect_all(cli, options, &kinds[2], err);
 }
 
+static int run_volume_inspect(struct cli *cli, const struct options *options, struct error *err)
+{
+    return inspect_all(cli, options, &kinds[3], err);
+}
+
 #define FORMAT_OPTION                                                                                   \
     {                                                                                                   \
         "format", 'f', OPTION_STRING, NULL, "Format output: 'json', or a Go TEMPLATE over the document" \
@@ -117,7 +123,8 @@ static int run_network_inspect(struct cli *cli, const struct options *options, s
 static const struct option inspect_options[] = {
     FORMAT_OPTION,
     SIZE_OPTION,
-    { "type", 0, OPTION_STRING, NULL, "Only inspect objects of the given type: container, image or network" },
+    { "type", 0, OPTION_STRING, NULL,
+      "Only inspect objects of the given type: container, image, network or volume" },
     OPTION_END,
 };
 static const struct option container_options[] = { FORMAT_OPTION, SIZE_OPTION, OPTION_END };
@@ -126,15 +133,17 @@ static const struct option network_options[] = {
     FORMAT_OPTION, { "verbose", 'v', OPTION_BOOL, NULL, "Verbose output for diagnostics" }, OPTION_END
 };
 
-const struct command command_inspect = { "inspect",
-                                         NULL,
-                                         "[OPTIONS] NAME|ID [NAME|ID...]",
-                                         "Return low-level information on containers, images and networks",
-                                         inspect_options,
-                                         1,
-                                         -1,
-                                         false,
-                                         run_inspect };
+const struct command command_inspect = {
+    "inspect",
+    NULL,
+    "[OPTIONS] NAME|ID [NAME|ID...]",
+    "Return low-level information on containers, images, networks and volumes",
+    inspect_options,
+    1,
+    -1,
+    false,
+    run_inspect
+};
 const struct command command_container_inspect = { "inspect",
                                                    NULL,
                                                    "[OPTIONS] CONTAINER [CONTAINER...]",
@@ -162,3 +171,12 @@ const struct command command_network_inspect = { "inspect",
                                                  -1,
                                                  false,
                                                  run_network_inspect };
+const struct command command_volume_inspect = { "inspect",
+                                                NULL,
+                                                "[OPTIONS] VOLUME [VOLUME...]",
+                                                "Display detailed information on one or more volumes",
+                                                image_options,
+                                                1,
+                                                -1,
+                                                false,
+                                                run_volume_inspect };

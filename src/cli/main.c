@@ -81,14 +81,22 @@ static const struct member system_members[] = { { "events", &command_events },
                                                 { "info", &command_info },
                                                 { "prune", &command_system_prune },
                                                 { NULL, NULL } };
+static const struct member volume_members[] = { { "clone", &command_volume_clone },
+                                                { "create", &command_volume_create },
+                                                { "inspect", &command_volume_inspect },
+                                                { "ls", &command_volume_ls },
+                                                { "prune", &command_volume_prune },
+                                                { "rm", &command_volume_rm },
+                                                { "list", &command_volume_ls },
+                                                { "remove", &command_volume_rm },
+                                                { NULL, NULL } };
 static const struct group {
     const char *name, *summary;
     const struct member *members;
 } groups[] = {
-    { "container", "Manage containers", container_members },
-    { "image", "Manage images", image_members },
-    { "network", "Manage networks", network_members },
-    { "system", "Manage skiff", system_members },
+    { "container", "Manage containers", container_members }, { "image", "Manage images", image_members },
+    { "network", "Manage networks", network_members },       { "system", "Manage skiff", system_members },
+    { "volume", "Manage volumes", volume_members },
 };
 
 static const struct option global_options[] = {

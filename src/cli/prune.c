@@ -1,4 +1,4 @@
-// container prune, image prune, system prune.
+// container prune, image prune, volume prune, system prune.
 #include "cli/commands.h"
 #include "cli/human.h"
 
@@ -22,7 +22,7 @@ static bool is_confirmed(struct cli *cli, const struct options *options, const c
            (n == 1 || answer[1] == '\n' || answer[1] == '\r');
 }
 
-// POST /WHAT/prune; adds to *reclaimed and prints what is gone.
+// POST /WHAT/prune; `dangling` (NULL: the engine's default) says how much: "dangling" of images, "all" of volumes; adds to *reclaimed and prints what is gone.
 static int prune(struct cli *cli, const struct options *options, const char *what, const char *dangling,
                  int64_t *reclaimed, struct error *err)
 {
@@ -32,7 +32,7 @@ static int prune(struct cli *cli, const struct options *options, const char *wha
     if (!filters)
         return -1;
     if (dangling)
-        json_object_set_new(filters, "dangling", json_pack("[s]", dangling));
+        json_object_set_new(filters, streq(what, "volumes") ? "all" : "dangling", json_pack("[s]", dangling));
     target_path(&target, "/");
     target_path(&target, what);
     target_path(&target, "/prune");
@@ -102,6 +102,21 @@ static int run_image_prune(struct cli *cli, const struct options *options, struc
     return 0;
 }
 
+static int run_volume_prune(struct cli *cli, const struct options *options, struct error *err)
+{
+    bool all = options_bool(options, "all", false);
+    int64_t bytes = 0;
+    if (!is_confirmed(
+            cli, options,
+            all ? "WARNING! This will remove all local volumes not used by at least one container."
+                : "WARNING! This will remove anonymous local volumes not used by at least one container."))
+        return error_set(err, ERROR_CANCELLED, "volume prune has been cancelled");
+    if (prune(cli, options, "volumes", all ? "true" : NULL, &bytes, err) < 0)
+        return -1;
+    print_reclaimed(cli, bytes);
+    return 0;
+}
+
 // A kind of object the engine does not prune (yet) is no failure of the others.
 static int prune_if_offered(struct cli *cli, const struct options *options, const char *what, int64_t *bytes,
                             struct error *err)
@@ -148,6 +163,12 @@ static const struct option image_prune_options[] = {
     FORCE_OPTION,
     OPTION_END,
 };
+static const struct option volume_prune_options[] = {
+    { "all", 'a', OPTION_BOOL, NULL, "Remove all unused volumes, not just anonymous ones" },
+    FILTER_OPTION,
+    FORCE_OPTION,
+    OPTION_END,
+};
 static const struct option system_prune_options[] = {
     { "all", 'a', OPTION_BOOL, NULL, "Remove all unused images not just dangling ones" },
     FILTER_OPTION,
@@ -164,4 +185,8 @@ const struct command command_image_prune = {
 };
 const struct command command_system_prune = {
     "prune", NULL, "[OPTIONS]", "Remove unused data", system_prune_options, 0, 0, false, run_system_prune
+};
+const struct command command_volume_prune = {
+    "prune", NULL,  "[OPTIONS]",     "Remove unused local volumes", volume_prune_options, 0,
+    0,       false, run_volume_prune
 };

@@ -31,7 +31,7 @@ static const struct {
     { "RestartPolicy", HONOURED },
     { "AutoRemove", HONOURED },
     { "VolumeDriver", HONOURED },
-    { "VolumesFrom", DEFAULT_ONLY },
+    { "VolumesFrom", HONOURED },
     { "Mounts", HONOURED },
     { "ConsoleSize", HONOURED },
     { "Annotations", HONOURED },
@@ -591,6 +591,7 @@ int container_config_parse(const json_t *config, const json_t *host_config, stru
         parse_choices(host_config, &c, err) == 0 && parse_lifecycle(config, host_config, &c, err) == 0 &&
         config_parse_resources(host_config, &c, warnings, err) == 0 &&
         config_parse_mounts(host_config, &c, err) == 0 &&
+        config_parse_declared_volumes(config, &c, err) == 0 &&
         config_parse_ports(config, host_config, &c, err) == 0 && check_together(&c, warnings, err) == 0) {
         *ret = c;
         return 0;
@@ -602,11 +603,8 @@ int container_config_parse(const json_t *config, const json_t *host_config, stru
 
 static void lists_done(struct container_config *c)
 {
-    for (size_t i = 0; i < c->bind_count; i++) {
-        free(c->binds[i].source);
-        free(c->binds[i].target);
-        free(c->binds[i].propagation);
-    }
+    for (size_t i = 0; i < c->bind_count; i++)
+        bind_mount_done(&c->binds[i]);
     for (size_t i = 0; i < c->tmpfs_count; i++) {
         free(c->tmpfs[i].target);
         free(c->tmpfs[i].options);
@@ -636,8 +634,9 @@ void container_config_done(struct container_config *c)
         c->rlimits,           c->binds,         c->tmpfs,         c->devices,        c->device_rules,
         c->sysctls,           c->extra_hosts,   c->log.path,      c->log.attributes, c->ports
     };
-    char **lists[] = { c->env,         c->args,         c->group_add,      c->dns,         c->dns_search,
-                       c->dns_options, c->masked_paths, c->readonly_paths, c->annotations, c->links };
+    char **lists[] = { c->env,         c->args,        c->group_add,        c->dns,
+                       c->dns_search,  c->dns_options, c->masked_paths,     c->readonly_paths,
+                       c->annotations, c->links,       c->declared_volumes, c->volumes_from };
     json_t *documents[] = { c->blkio_weight_devices, c->blkio_read_bps,   c->blkio_write_bps,
                             c->blkio_read_iops,      c->blkio_write_iops, c->seccomp_profile,
                             c->device_requests };

@@ -28,9 +28,17 @@ struct namespace_mode {
 struct bind_mount {
     char *source, *target;
     bool is_read_only;
-    bool is_recursive;   // rbind
-    bool creates_source; // -v and CreateMountpoint: a missing source directory is made
-    char *propagation;   // "rprivate", ...
+    bool is_recursive;      // rbind
+    bool creates_source;    // -v and CreateMountpoint: a missing source directory is made
+    char *propagation;      // "rprivate", ...
+    bool is_flat_read_only; // mounts below the source stay writable
+    char *mode;             // the options as -v has them, for inspect; NULL: none
+    // A volume: `source` is known once the container has been made (mounts.c).
+    bool is_volume, is_anonymous, is_declared; // declared: by -v /path or the image's VOLUME
+    char *volume;                              // name; NULL for an anonymous one that is still to be made
+    bool copies_up;                            // an empty volume takes over what the image has at the target
+    char *subpath;                             // only this directory of it; NULL: all
+    json_t *labels, *driver_options;           // of one that is made on demand; NULL: none
 };
 
 struct tmpfs_mount {
@@ -80,6 +88,8 @@ struct container_config {
     size_t bind_count;
     struct tmpfs_mount *tmpfs;
     size_t tmpfs_count;
+    char **declared_volumes; // targets of Config.Volumes, cleaned
+    char **volumes_from;     // "container[:mode]"
     struct device_mapping *devices;
     size_t device_count;
     json_t *device_requests; // HostConfig.DeviceRequests (cdi.h), or NULL
@@ -128,7 +138,14 @@ const char *signal_name(int number); // "SIGTERM"; NULL for unknown
 
 // HostConfig.Binds, Mounts, Tmpfs.
 int config_parse_mounts(const json_t *host_config, struct container_config *ret, struct error *err);
-// One -v value "src:dst[:opts]".
+// The same for Config.Volumes: *ret gets declared_volumes.
+int config_parse_declared_volumes(const json_t *config, struct container_config *ret, struct error *err);
+// Release what a mount owns / a copy of it, owned.
+void bind_mount_done(struct bind_mount *mount);
+struct bind_mount bind_mount_copy(const struct bind_mount *mount);
+bool config_has_target(const struct container_config *config,
+                       const char *target); // of a bind, volume or tmpfs
+// One -v value: "src:dst[:opts]", "volume:dst[:opts]", or "dst" for an anonymous volume.
 int config_parse_bind(const char *text, struct bind_mount *ret, struct error *err);
 // ExposedPorts, PortBindings, PublishAllPorts.
 int config_parse_ports(const json_t *config, const json_t *host_config, struct container_config *ret,

@@ -1,4 +1,4 @@
-// Binds (-v), Mounts (--mount) and Tmpfs of a create request.
+// Binds (-v), Mounts (--mount), Tmpfs, Volumes and VolumesFrom of a create request.
 #include "container/config.h"
 
 #include "base/mem.h"
@@ -7,6 +7,41 @@
 
 #include <stdio.h>
 #include <string.h>
+
+void bind_mount_done(struct bind_mount *b)
+{
+    char *texts[] = { b->source, b->target, b->propagation, b->mode, b->volume, b->subpath };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        free(texts[i]);
+    json_decref(b->labels);
+    json_decref(b->driver_options);
+    *b = (struct bind_mount){ 0 };
+}
+
+struct bind_mount bind_mount_copy(const struct bind_mount *b)
+{
+    struct bind_mount copy = *b;
+    copy.source = xstrdup(b->source);
+    copy.target = xstrdup(b->target);
+    copy.propagation = xstrdup(b->propagation);
+    copy.mode = xstrdup(b->mode);
+    copy.volume = xstrdup(b->volume);
+    copy.subpath = xstrdup(b->subpath);
+    json_incref(copy.labels);
+    json_incref(copy.driver_options);
+    return copy;
+}
+
+bool config_has_target(const struct container_config *c, const char *target)
+{
+    for (size_t i = 0; i < c->bind_count; i++)
+        if (streq(c->binds[i].target, target))
+            return true;
+    for (size_t i = 0; i < c->tmpfs_count; i++)
+        if (streq(c->tmpfs[i].target, target))
+            return true;
+    return false;
+}
 
 static struct bind_mount *new_bind(struct container_config *c)
 {
@@ -41,16 +76,16 @@ static char *clean_path(const char *path)
     return clean;
 }
 
-static int check_target(const char *target, char **ret, struct error *err)
+static int check_target(const char *type, const char *target, char **ret, struct error *err)
 {
     if (str_is_empty(target))
         return error_set(err, ERROR_INVALID,
-                         "invalid mount config for type \"bind\": field Target must not be empty");
+                         "invalid mount config for type \"%s\": field Target must not be empty", type);
     if (target[0] != '/')
         return error_set(
             err, ERROR_INVALID,
-            "invalid mount config for type \"bind\": invalid mount path: '%s' mount path must be absolute",
-            target);
+            "invalid mount config for type \"%s\": invalid mount path: '%s' mount path must be absolute",
+            type, target);
     char *clean = clean_path(target);
     if (!clean)
         return error_set(err, ERROR_INVALID, "invalid mount path: '%s' must not contain \"..\"", target);
@@ -86,9 +121,10 @@ static int bind_options(const char *text, struct bind_mount *b, struct error *er
             b->propagation = xstrdup(w);
         } else if (streq(w, "rbind") || streq(w, "bind")) {
             b->is_recursive = streq(w, "rbind");
-        } else if (streq(w, "z") || streq(w, "Z") || streq(w, "nocopy")) {
-            // SELinux relabelling where there is no SELinux, and a copy-up that binds never do: nothing to be
-            // done, as in Docker.
+        } else if (streq(w, "nocopy")) {
+            b->copies_up = false; // binds never do
+        } else if (streq(w, "z") || streq(w, "Z")) {
+            // SELinux relabelling where there is no SELinux: nothing to be done, as in Docker.
         } else {
             return error_set(err, ERROR_INVALID, "invalid mode: %s", text);
         }
@@ -96,35 +132,49 @@ static int bind_options(const char *text, struct bind_mount *b, struct error *er
     return 0;
 }
 
+// What a -v value says, apart from its options.
+static int split_bind(char *const *parts, const char *text, struct bind_mount *b, struct error *err)
+{
+    size_t n = strv_len(parts);
+    if (n == 0 || n > 3 || str_is_empty(parts[0]) || (n > 1 && str_is_empty(parts[1])))
+        return error_set(err, ERROR_INVALID, "invalid volume specification: '%s'", text);
+    b->is_volume = n == 1 || parts[0][0] != '/';
+    b->is_anonymous = n == 1;
+    b->copies_up = b->is_volume;
+    b->creates_source = !b->is_volume;
+    if (check_target(b->is_volume ? "volume" : "bind", parts[n == 1 ? 0 : 1], &b->target, err) < 0)
+        return error_wrap(err, "invalid volume specification: '%s'", text);
+    if (n > 1)
+        *(b->is_volume ? &b->volume : &b->source) = xstrdup(parts[0]);
+    if (n == 3)
+        b->mode = xstrdup(parts[2]);
+    return 0;
+}
+
 int config_parse_bind(const char *text, struct bind_mount *ret, struct error *err)
 {
     CLEANUP(strv_freep) char **parts = strv_split(text, ":", true);
-    size_t n = strv_len(parts);
-    *ret = (struct bind_mount){ .is_recursive = true, .creates_source = true };
-    if (n == 0 || n > 3 || str_is_empty(parts[0]) || (n > 1 && str_is_empty(parts[1])))
-        return error_set(err, ERROR_INVALID, "invalid volume specification: '%s'", text);
-    if (n == 1)
-        return error_set(err, ERROR_UNSUPPORTED, "anonymous volumes (-v %s) are not supported yet", text);
-    if (parts[0][0] != '/')
-        return error_set(err, ERROR_UNSUPPORTED,
-                         "named volumes (-v %s) are not supported yet: give an absolute host path", text);
-    struct bind_mount b = *ret;
-    if (check_target(parts[1], &b.target, err) < 0)
-        return error_wrap(err, "invalid volume specification: '%s'", text);
-    if (n == 3 && bind_options(parts[2], &b, err) < 0) {
-        free(b.target);
-        free(b.propagation);
-        return -1;
+    struct bind_mount b = { .is_recursive = true };
+    *ret = (struct bind_mount){ 0 };
+    if (split_bind(parts, text, &b, err) == 0 && (!b.mode || bind_options(b.mode, &b, err) == 0)) {
+        if (!b.is_volume || !b.propagation) {
+            *ret = b;
+            return 0;
+        }
+        error_set(err, ERROR_INVALID,
+                  "invalid volume specification: '%s': invalid mount config for type \"volume\": field "
+                  "BindOptions must not be specified",
+                  text);
     }
-    b.source = xstrdup(parts[0]);
-    *ret = b;
-    return 0;
+    bind_mount_done(&b);
+    return -1;
 }
 
 static int bind_options_object(const json_t *o, struct bind_mount *b, struct error *err)
 {
     const char *key;
     json_t *v;
+    bool forces_recursion = false; // which is what a read-only bind gets anyway
     json_object_foreach((json_t *)(uintptr_t)o, key, v)
     {
         if (streq(key, "Propagation") && json_is_string(v)) {
@@ -139,11 +189,67 @@ static int bind_options_object(const json_t *o, struct bind_mount *b, struct err
             b->is_recursive = !json_is_true(v);
         } else if (streq(key, "CreateMountpoint")) {
             b->creates_source = json_is_true(v);
+        } else if (streq(key, "ReadOnlyNonRecursive")) {
+            b->is_flat_read_only = json_is_true(v);
+        } else if (streq(key, "ReadOnlyForceRecursive")) {
+            forces_recursion = json_is_true(v);
         } else if (json_is_true(v)) {
             return error_set(err, ERROR_UNSUPPORTED, "mount option BindOptions.%s is not supported yet", key);
         }
     }
+    if ((b->is_flat_read_only || forces_recursion) && !b->is_read_only)
+        return error_set(err, ERROR_INVALID,
+                         "mount option ReadOnlyNonRecursive or ReadOnlyForceRecursive requires ReadOnly");
+    if (forces_recursion && (b->is_flat_read_only || !b->is_recursive))
+        return error_set(
+            err, ERROR_INVALID,
+            "mount options ReadOnlyForceRecursive and (ReadOnly)NonRecursive exclude each other");
     return 0;
+}
+
+static bool is_local_path(const char *path)
+{
+    CLEANUP(strv_freep) char **parts = strv_split(path, "/", false);
+    return path[0] != '/' && !strv_contains(parts, "..");
+}
+
+static int volume_options_object(const json_t *o, struct bind_mount *b, struct error *err)
+{
+    const json_t *driver = json_get_object(o, "DriverConfig");
+    const char *name = json_get_string(driver, "Name", ""), *subpath = json_get_string(o, "Subpath", "");
+    if (*name && !streq(name, "local"))
+        return error_set(err, ERROR_NOT_FOUND, "error looking up volume plugin %s: plugin \"%s\" not found",
+                         name, name);
+    if (*subpath && !is_local_path(subpath))
+        return error_set(
+            err, ERROR_INVALID,
+            "invalid mount config for type \"volume\": subpath must be a relative path within the "
+            "volume");
+    if (*subpath && b->is_anonymous)
+        return error_set(
+            err, ERROR_INVALID,
+            "invalid mount config for type \"volume\": must not set Subpath when using anonymous "
+            "volumes");
+    b->copies_up = !json_get_bool(o, "NoCopy", false) && !*subpath;
+    b->subpath = *subpath ? xstrdup(subpath) : NULL;
+    b->labels = json_incref(json_get_object(o, "Labels"));
+    b->driver_options = json_incref(json_get_object(driver, "Options"));
+    return 0;
+}
+
+static int parse_volume_mount(const json_t *m, const char *source, char *target, struct container_config *c,
+                              struct error *err)
+{
+    struct bind_mount *b = new_bind(c);
+    b->is_volume = true;
+    b->is_anonymous = !*source;
+    b->volume = *source ? xstrdup(source) : NULL;
+    b->target = target;
+    b->is_read_only = json_get_bool(m, "ReadOnly", false);
+    if (json_object_size(json_get_object(m, "BindOptions")))
+        return error_set(err, ERROR_INVALID,
+                         "invalid mount config for type \"volume\": field BindOptions must not be specified");
+    return volume_options_object(json_get_object(m, "VolumeOptions"), b, err);
 }
 
 static int tmpfs_options_object(const json_t *o, bool is_read_only, char **ret, struct error *err)
@@ -171,13 +277,15 @@ static int parse_mount(const json_t *m, struct container_config *c, struct error
 {
     const char *type = json_get_string(m, "Type", ""), *source = json_get_string(m, "Source", "");
     CLEANUP(cleanup_free) char *target = NULL;
-    if (streq(type, "volume") || streq(type, "image") || streq(type, "cluster") || streq(type, "npipe"))
+    if (streq(type, "image") || streq(type, "cluster") || streq(type, "npipe"))
         return error_set(err, ERROR_UNSUPPORTED, "mounts of type \"%s\" are not supported yet", type);
-    if (!streq(type, "bind") && !streq(type, "tmpfs"))
+    if (!streq(type, "bind") && !streq(type, "tmpfs") && !streq(type, "volume"))
         return error_set(err, ERROR_INVALID, "invalid mount config for type \"%s\": mount type unknown",
                          type);
-    if (check_target(json_get_string(m, "Target", ""), &target, err) < 0)
+    if (check_target(type, json_get_string(m, "Target", ""), &target, err) < 0)
         return -1;
+    if (streq(type, "volume"))
+        return parse_volume_mount(m, source, TAKE_PTR(target), c, err);
     bool is_read_only = json_get_bool(m, "ReadOnly", false);
     if (streq(type, "tmpfs")) {
         char *options = NULL;
@@ -236,7 +344,7 @@ static int parse_tmpfs(const json_t *tmpfs, struct container_config *c, struct e
     {
         CLEANUP(cleanup_free) char *target = NULL;
         const char *options = json_is_string(v) ? json_string_value(v) : "";
-        if (check_target(key, &target, err) < 0)
+        if (check_target("tmpfs", key, &target, err) < 0)
             return -1;
         if (!tmpfs_options_are_valid(options))
             return error_set(err, ERROR_INVALID, "invalid tmpfs option %s", options);
@@ -273,5 +381,39 @@ int config_parse_mounts(const json_t *host_config, struct container_config *ret,
                        v) if (parse_mount(v, ret, err) < 0) return -1;
     if (parse_tmpfs(json_get_object(host_config, "Tmpfs"), ret, err) < 0)
         return -1;
+    ret->volumes_from = json_get_strv(host_config, "VolumesFrom");
     return check_duplicates(ret, err);
+}
+
+// "../../etc//x/." -> "/etc/x": a path as seen from the container's root, out of which nothing leads.
+static char *path_in_root(const char *path)
+{
+    CLEANUP(strv_freep) char **parts = strv_split(path, "/", false);
+    CLEANUP(str_done) struct str clean = STR_INIT;
+    for (size_t i = 0; parts && parts[i]; i++) {
+        if (streq(parts[i], "..")) {
+            const char *slash = strrchr(clean.ptr, '/');
+            clean.len = slash ? (size_t)(slash - clean.ptr) : 0;
+            if (clean.cap)
+                clean.ptr[clean.len] = 0;
+        } else if (!streq(parts[i], ".")) {
+            str_appendf(&clean, "/%s", parts[i]);
+        }
+    }
+    return clean.len ? str_take(&clean) : xstrdup("/");
+}
+
+int config_parse_declared_volumes(const json_t *config, struct container_config *ret, struct error *err)
+{
+    const char *key;
+    json_t *v;
+    json_object_foreach(json_get_object(config, "Volumes"), key, v)
+    {
+        char *target = path_in_root(key);
+        strv_take(&ret->declared_volumes, target);
+        if (streq(target, "/"))
+            return error_set(err, ERROR_INVALID,
+                             "invalid volume specification: '%s': destination can't be '/'", key);
+    }
+    return 0;
 }

@@ -11,6 +11,7 @@
 #include "image/image.h"
 #include "network/network.h"
 #include "store/store.h"
+#include "volume/volume.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -30,6 +31,7 @@ struct container_options {
     const char *init_program;    // absolute path of skiff-init
     bool has_init;               // it is process 1 of containers that do not say whether
     struct event_sink events;
+    struct volume_service *volumes; // borrowed; must outlive the service
 };
 
 // Opens and recovers: finds the shims of an earlier skiffd by their sockets, records what exited meanwhile, restarts what
@@ -68,7 +70,9 @@ struct container_info {
     char *path;  // args[0]
     char **args; // the rest, strv
     char *log_path, *hostname_path, *hosts_path, *resolv_conf_path;
-    json_t *config, *host_config;      // borrowed from the snapshot
+    json_t *config, *host_config; // borrowed from the snapshot
+    json_t *
+        mounts; // array of binds and volumes in the API's shape (Type, Name, Source, ...), with members of our own; the same
     struct network_endpoint *endpoint; // NULL: none
     bool has_tty, has_stdin;
     char **exec_ids; // strv of running execs

@@ -63,8 +63,11 @@ struct container {
     char image_id[DIGEST_LEN + 1];
     char **diff_ids;                                                      // the image's layers, bottom first
     json_t *config_document, *host_config_document, *networking_document; // immutable once made
-    struct container_config config;                                       // immutable once made
-    uint32_t userns_first_id;                                             // own range, 0: none
+    json_t *mounts_document;                                              // the same (mounts.c)
+    bool has_mounted;               // its volumes are mounted; guarded by operation
+    bool takes_volumes_along;       // anonymous volumes go with it; guarded by operation
+    struct container_config config; // immutable once made
+    uint32_t userns_first_id;       // own range, 0: none
 
     pthread_mutex_t operation;
     pthread_mutex_t lock;   // everything below
@@ -169,6 +172,24 @@ void container_release_network(struct container *c);
 int container_seccomp_program(struct container *c, int *ret_fd, struct error *err);
 // <state dir>/run.json: what a later engine must know about this run. 0 or -errno.
 int container_write_run_file(struct container *c);
+
+// The image's layers and the one of mount points, below layer_directory(), topmost first. Owned strv.
+char **container_lower_directories(struct container *c);
+
+// --- mounts.c: volumes and binds of one container
+// At create: everything that config.binds leaves open is settled (volumes made and held, copy-up done, --volumes-from looked up),
+// and mounts_document made. What was made on failure is taken back by mounts_release and mounts_discard.
+int mounts_resolve(struct container *c, struct error *err);
+// After a restart of the engine: config.binds from the record's document (NULL: an old record), volumes held.
+void mounts_load(struct container *c, json_t *document);
+// The container is going: its volumes are no longer in use (memory only, repeats are harmless) / the anonymous ones that
+// should go with it are removed.
+void mounts_release(struct container *c);
+void mounts_discard(struct container *c);
+// operation is held: a run begins (volumes mounted, events) / goes on under a new engine / has ended.
+int mounts_begin_run(struct container *c, struct error *err);
+void mounts_continue_run(struct container *c);
+void mounts_end_run(struct container *c);
 
 // --- monitor.c
 int monitor_start(struct container_service *s, struct error *err);

@@ -111,6 +111,9 @@ static int choose_userns(struct container *c, struct error *err)
 static void undo(struct container *c)
 {
     const struct container_roots roots = container_roots(c->service);
+    c->takes_volumes_along = true;
+    mounts_release(c);
+    mounts_discard(c);
     (void)directories_remove(&roots, c->id);
     userns_release(&c->service->userns, c->userns_first_id);
 }
@@ -166,6 +169,8 @@ static int prepare(struct container *c, const char *name, struct error *err)
         c->config.cgroup_parent ? c->config.cgroup_parent : c->service->options.cgroup_parent;
     c->cgroup_path = xasprintf("%s/%s", parent, c->id);
     c->config.log.path = xasprintf("%s/%s-json.log", c->directory, c->id);
+    if (mounts_resolve(c, err) < 0)
+        return -1;
     if (!container_joins_another(c) && !strv_len(c->config.links) &&
         container_build_spec(c, &c->prepared, err) < 0)
         return -1;

@@ -121,8 +121,9 @@ static void forget_oldest_ended(struct container_service *s, struct container *c
         struct exec *e = map_get(&s->execs, c->exec_ids[i]);
         if (e && (e->is_running || !e->has_started))
             continue;
-        map_remove(&s->execs, c->exec_ids[i]);
-        strv_remove(c->exec_ids, i);
+        CLEANUP(cleanup_free) char *id = xstrdup(c->exec_ids[i]);
+        map_remove(&s->execs, id);
+        strv_remove(c->exec_ids, id);
         if (e)
             exec_free(e);
         return;

@@ -80,8 +80,10 @@ static void save_exit(struct container *c)
 static void clean_after_exit(struct container *c)
 {
     pthread_mutex_lock(&c->operation); // else a start under way could lose the address it has just been given
-    if (!container_is_running(c))
+    if (!container_is_running(c)) {
         container_release_network(c);
+        mounts_end_run(c);
+    }
     save_exit(c);
     pthread_mutex_unlock(&c->operation);
 }
@@ -90,6 +92,7 @@ static void remove_after_exit(struct container *c)
 {
     pthread_mutex_lock(&c->operation);
     container_release_network(c);
+    mounts_end_run(c);
     container_destroy_locked(c);
     pthread_mutex_unlock(&c->operation);
 }
@@ -108,8 +111,10 @@ void container_exited(struct container *c, int exit_code, int64_t finished_ns, b
         container_release_network(c);
     timers_clear(c, TIMER_HEALTH);
     execs_end(c, false);
-    if (is_auto_remove)
+    if (is_auto_remove) {
         container_forget(c); // to the world it is removed now; what remains is cleaning up
+        mounts_release(c);
+    }
     pthread_mutex_lock(&c->lock);
     c->state.status = is_auto_remove ? CONTAINER_REMOVING : CONTAINER_EXITED;
     c->state.pid = 0;

@@ -44,6 +44,7 @@ static int rebuild(struct container *c, const json_t *record, struct error *err)
     if (container_config_parse(c->config_document, c->host_config_document, &c->config, &warnings, err) < 0)
         return -1;
     c->restart = c->config.restart;
+    mounts_load(c, json_get_array(record, "mounts"));
     container_choose_hostname(c);
     c->config.log.path = xasprintf("%s/%s-json.log", c->directory, c->id);
     const char *parent =
@@ -243,6 +244,7 @@ static struct container *dead_container(struct container_service *s, const char 
         strv_push(&c->config.args, "");
     c->config.log.path = xasprintf("%s/%s-json.log", c->directory, c->id);
     c->cgroup_path = xasprintf("%s/%s", s->options.cgroup_parent, id);
+    mounts_load(c, json_get_array(record, "mounts"));
     c->state.status = CONTAINER_DEAD;
     c->state.error = xstrdup(why->message);
     return c;
@@ -297,6 +299,7 @@ static int restore_endpoints(struct container_service *s, struct container **all
 static int resume(struct container *c, struct error *err)
 {
     if (c->control_fd >= 0) {
+        mounts_continue_run(c);
         if (monitor_watch(c, err) < 0)
             return -1;
         health_recover(c);

@@ -55,7 +55,10 @@ void container_destroy_locked(struct container *c)
     attach_drop_pending(c);
     execs_end(c, true);
     container_forget(c);
+    mounts_end_run(c);
     delete_record_and_directories(c);
+    mounts_release(c);
+    mounts_discard(c);
     userns_release(&c->service->userns, c->userns_first_id);
     pthread_mutex_lock(&c->lock);
     waiters_notify(c, CONTAINER_WAIT_REMOVED, c->state.exit_code);
@@ -81,7 +84,6 @@ static int kill_and_wait(struct container *c, struct error *err)
 int container_remove(struct container_service *s, const char *name, bool is_forced, bool with_volumes,
                      struct error *err)
 {
-    (void)with_volumes; // anonymous volumes come with volumes
     CLEANUP(container_unrefp) struct container *c = NULL;
     if (container_find(s, name, &c, err) < 0)
         return -1;
@@ -111,8 +113,10 @@ int container_remove(struct container_service *s, const char *name, bool is_forc
                       "cannot remove container \"%s\": container is running: stop the container before "
                       "removing or force remove",
                       name);
-    else if (!is_gone) // else its own --rm was quicker: it is removed, as was asked
+    else if (!is_gone) { // else its own --rm was quicker: it is removed, as was asked
+        c->takes_volumes_along = with_volumes;
         container_destroy_locked(c);
+    }
     pthread_mutex_unlock(&c->operation);
     return r;
 }

@@ -51,10 +51,8 @@ void container_unref(struct container *c)
     attach_drop_pending(c);
     container_config_done(&c->config);
     network_endpoint_done(&c->endpoint);
-    json_t *documents[] = {
-        c->config_document, c->host_config_document, c->networking_document, c->prepared, c->process,
-        c->health_log
-    };
+    json_t *documents[] = { c->config_document, c->host_config_document, c->networking_document, c->prepared,
+                            c->process,         c->health_log,           c->mounts_document };
     char *texts[] = { c->directory, c->state_directory, c->socket_path, c->cgroup_path, c->image_name,
                       c->name,      c->state.error };
     for (size_t i = 0; i < sizeof documents / sizeof *documents; i++)
@@ -239,6 +237,7 @@ struct container_info *container_snapshot(struct container *c)
     info->hosts_path = container_host_file(c, "hosts");
     info->resolv_conf_path = container_host_file(c, "resolv.conf");
     info->config = json_incref(c->config_document);
+    info->mounts = json_incref(c->mounts_document);
     info->has_tty = c->config.has_tty;
     info->has_stdin = c->config.has_stdin;
     pthread_mutex_lock(&c->lock);
@@ -273,6 +272,7 @@ void container_info_free(struct container_info *info)
     json_decref(info->config);
     json_decref(info->host_config);
     json_decref(info->health);
+    json_decref(info->mounts);
     if (info->endpoint)
         network_endpoint_done(info->endpoint);
     free(info->endpoint);
@@ -404,6 +404,8 @@ int container_save(struct container *c, struct error *err)
     json_object_set(record, "config", c->config_document);
     if (c->networking_document)
         json_object_set(record, "networkingConfig", c->networking_document);
+    if (c->mounts_document)
+        json_object_set(record, "mounts", c->mounts_document);
     return meta_put(c->service->store, META_CONTAINERS, c->id, record, err);
 }
 

@@ -100,13 +100,14 @@ static void build_process(const struct spec_inputs *in, struct oci_runtime_confi
 }
 
 // --- mounts
+// A mount of the user's takes the place of the system's of the same target; /proc gives way to the host's own only, because what
+// masks it, and what processes believe to find there, must not be a volume's (CVE-2019-16884).
 static bool is_overridden(const struct container_config *config, const char *target)
 {
+    if (!streq(target, "/proc"))
+        return config_has_target(config, target);
     for (size_t i = 0; i < config->bind_count; i++)
-        if (streq(config->binds[i].target, target))
-            return true;
-    for (size_t i = 0; i < config->tmpfs_count; i++)
-        if (streq(config->tmpfs[i].target, target))
+        if (streq(config->binds[i].target, target) && streq(config->binds[i].source, "/proc"))
             return true;
     return false;
 }
@@ -207,12 +208,17 @@ static int build_mounts(const struct spec_inputs *in, struct oci_runtime_config 
     size_t first = c->mount_count;
     for (size_t i = 0; i < config->bind_count; i++) {
         const struct bind_mount *b = &config->binds[i];
-        if (ensure_source(b, err) < 0)
+        if (!b->is_volume && ensure_source(b, err) < 0)
             return -1;
+        const char *read_only = !b->is_read_only                           ? ""
+                                : b->is_recursive && !b->is_flat_read_only ? ",rro"
+                                                                           : ",ro";
         CLEANUP(cleanup_free)
         char *options = xasprintf("%s,%s%s", b->is_recursive ? "rbind" : "bind",
-                                  b->propagation ? b->propagation : "rprivate", b->is_read_only ? ",ro" : "");
-        spec_add_mount(c, b->target, "bind", b->source, options);
+                                  b->propagation ? b->propagation : "rprivate", read_only);
+        struct oci_mount *m = spec_add_mount(c, b->target, "bind", b->source, options);
+        if (b->subpath)
+            strv_take(&m->options, xasprintf("X-mount.subdir=%s", b->subpath));
     }
     for (size_t i = 0; i < config->tmpfs_count; i++) {
         CLEANUP(cleanup_free) char *options = xasprintf("noexec,nosuid,nodev,%s", config->tmpfs[i].options);

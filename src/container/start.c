@@ -17,6 +17,7 @@
 #include "container/shim_client.h"
 #include "store/layer.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -228,6 +229,7 @@ static int reserve_network(struct container *c, struct error *err)
     return 0;
 }
 
+// -ENOENT: the process is gone already, and its monitor knows why.
 static int plug_network(struct container *c, pid_t pid, struct error *err)
 {
     char path[64];
@@ -235,9 +237,12 @@ static int plug_network(struct container *c, pid_t pid, struct error *err)
         return 0;
     snprintf(path, sizeof path, "/proc/%d/ns/net", pid);
     CLEANUP(cleanup_close) int netns = open(path, O_RDONLY | O_CLOEXEC);
-    if (netns < 0)
-        return error_errno(err, errno, "open network namespace of the container");
-    return network_plug(c->service->networks, &c->endpoint, netns, err);
+    if (netns < 0) {
+        int r = -errno;
+        error_errno(err, r, "open network namespace of the container");
+        return r;
+    }
+    return network_plug(c->service->networks, &c->endpoint, netns, err) < 0 ? -EIO : 0;
 }
 
 // --- hostname, hosts, resolv.conf
@@ -339,7 +344,7 @@ int container_seccomp_program(struct container *c, int *ret_fd, struct error *er
     return seccomp_cache_get(c->service->seccomp, profile, k->capabilities, ret_fd, err);
 }
 
-static char **lower_directories(struct container *c)
+char **container_lower_directories(struct container *c)
 {
     char **lower = NULL;
     strv_push(&lower, layer_init_relative_path());
@@ -353,7 +358,7 @@ static int spawn(struct container *c, json_t *spec, struct shim_start *ret, stru
     int seccomp_fd;
     if (container_seccomp_program(c, &seccomp_fd, err) < 0)
         return -1;
-    char **lower = lower_directories(c);
+    char **lower = container_lower_directories(c);
     CLEANUP(cleanup_free) char *layers = xstrdup(layer_directory(c->service->store));
     const struct shim_create create = { .id = c->id,
                                         .socket_path = c->socket_path,
@@ -403,6 +408,7 @@ static int exit_code_of_failure(const struct error *err)
 static void start_failed(struct container *c, const struct error *err)
 {
     container_release_network(c);
+    mounts_end_run(c);
     attach_drop_pending(c);
     pthread_mutex_lock(&c->lock);
     c->state.status = c->state.started_ns ? CONTAINER_EXITED : CONTAINER_CREATED;
@@ -476,11 +482,16 @@ static int launch(struct container *c, struct error *err)
         forget_exit_record(c);
     if (reserve_network(c, err) < 0 || write_host_files(c, err) < 0)
         return -1;
+    if (mounts_begin_run(c, err) < 0)
+        return -1;
     if (spawn(c, spec, &start, err) < 0)
         return explain(err);
     json_decref(c->process);
     c->process = json_incref(json_object_get(spec, "process"));
-    if (plug_network(c, start.container_pid, err) < 0) {
+    int plugged = plug_network(c, start.container_pid, err);
+    if (plugged == -ENOENT && shim_go(&start, err) < 0)
+        return explain(err);
+    if (plugged < 0) {
         shim_abandon(&start);
         return -1;
     }

@@ -55,6 +55,8 @@ static int open_services(struct engine *engine, struct error *err)
         return r;
     if ((r = network_service_open(engine->store, &o->network, &engine->networks, err)) < 0)
         return r;
+    if ((r = volume_service_open(engine->store, &events, &engine->volumes, err)) < 0)
+        return r;
     struct container_options container_options = {
         .exec_root = o->exec_root,
         .shim_program = o->shim_program,
@@ -66,9 +68,13 @@ static int open_services(struct engine *engine, struct error *err)
         .init_program = o->init_program,
         .has_init = o->has_init,
         .events = events,
+        .volumes = engine->volumes,
     };
-    return container_service_open(engine->store, engine->images, engine->networks, &container_options,
-                                  &engine->containers, err);
+    r = container_service_open(engine->store, engine->images, engine->networks, &container_options,
+                               &engine->containers, err);
+    if (r == 0)
+        volume_service_settle(engine->volumes);
+    return r;
 }
 
 int engine_open(const struct engine_options *options, struct engine **ret, struct error *err)
@@ -93,6 +99,7 @@ void engine_close(struct engine *engine)
         return;
     if (engine->containers)
         container_service_close(engine->containers);
+    volume_service_close(engine->volumes);
     if (engine->networks)
         network_service_close(engine->networks);
     if (engine->images)

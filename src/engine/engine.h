@@ -7,6 +7,7 @@
 #include "image/image.h"
 #include "network/network.h"
 #include "store/store.h"
+#include "volume/volume.h"
 
 // All strings are borrowed and must outlive the engine.
 struct engine_options {
@@ -27,11 +28,12 @@ struct engine {
     struct store *store;
     struct image_service *images;
     struct network_service *networks;
+    struct volume_service *volumes;
     struct container_service *containers;
     struct engine_events *events;
 };
 
-// Opens the store (which locks the data root), then images, networks, containers (which finds what still runs).
+// Opens the store (which locks the data root), then images, networks, volumes, containers (which finds what still runs).
 int engine_open(const struct engine_options *options, struct engine **ret, struct error *err);
 // Containers run on.
 void engine_close(struct engine *engine);

@@ -82,9 +82,15 @@ int shimproto_receive(int socket, struct shim_message *message, int fds[static S
         .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
     };
     ssize_t n;
-    do
+    bool was_reset = false;
+    for (;;) {
         n = recvmsg(socket, &msg, MSG_CMSG_CLOEXEC);
-    while (n < 0 && errno == EINTR);
+        // A peer that closed with packets of ours unread is told of first, once; what it said before that still waits.
+        bool is_first_reset = n < 0 && errno == ECONNRESET && !was_reset;
+        was_reset |= is_first_reset;
+        if (n >= 0 || (errno != EINTR && !is_first_reset))
+            break;
+    }
     if (n < 0)
         return errno == ECONNRESET ? 0 : -errno;
     int received[SHIM_FDS_MAX];

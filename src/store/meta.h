@@ -13,6 +13,7 @@
 #define META_TAGS       "tags"       // "docker.io/library/x:tag" -> {...} image/
 #define META_CONTAINERS "containers" // id -> {...}                        container/
 #define META_NETWORKS   "networks"   // id -> {...}                        network/
+#define META_VOLUMES    "volumes"    // name -> {...}                      volume/
 
 // Insert or replace.
 int meta_put(struct store *store, const char *table, const char *key, const json_t *document,

@@ -7,6 +7,7 @@
 //   layers/<diff id hex>/split what is needed to rebuild its tar bit for bit (store/layer.h)
 //   layers/.init/fs            mount points, laid over every image (store/init_layer.c)
 //   containers/<id>/           upper, work, log, hosts, ... of one container (container/)
+//   volumes/<name>/_data       what containers see of a volume (volume/)
 //   tmp/                       staging; emptied at start
 #pragma once
 

@@ -81,10 +81,11 @@ static const struct wire_route routes[] = {
     // --- volumes
     { WIRE_VOLUME_LIST, "GET", "/volumes", 0, "List; filters" },
     { WIRE_VOLUME_PRUNE, "POST", "/volumes/prune", 125, "Remove unused ones" },
-    { WIRE_NOT_YET, "POST", "/volumes/create", 0, "Create" },
+    { WIRE_VOLUME_CREATE, "POST", "/volumes/create", 0, "Create" },
     { WIRE_VOLUME_INSPECT, "GET", "/volumes/{name}", 0, "Everything about one" },
     { WIRE_NOT_YET, "PUT", "/volumes/{name}", 142, "Update a cluster volume" },
-    { WIRE_NOT_YET, "DELETE", "/volumes/{name}", 0, "Remove" },
+    { WIRE_VOLUME_REMOVE, "DELETE", "/volumes/{name}", 0, "Remove; force" },
+    { WIRE_VOLUME_CLONE, "POST", "/volumes/{name}/clone", 0, "Copy under a new name (skiff's own); name" },
     // --- plugins
     { WIRE_PLUGIN_LIST, "GET", "/plugins", 125, "List (there are none)" },
     { WIRE_PLUGIN_INSPECT, "GET", "/plugins/{name...}/json", 125, "Everything about one" },

@@ -97,6 +97,34 @@ static int open_target(const struct child_mounts *m, const struct plan_mount *pm
     return fd < 0 ? error_errno(err, fd, "create mount point %s", pm->destination) : fd;
 }
 
+static bool is_proc(int fd)
+{
+    struct statfs fs;
+    return fstatfs(fd, &fs) == 0 && fs.f_type == PROC_SUPER_MAGIC;
+}
+
+// Nothing foreign lies inside /proc, wherever links lead: the runtime and the container's processes trust what they read and
+// write there (CVE-2019-16884, CVE-2023-27561, CVE-2025-52881). Excepted are files of numbers, which people replace by
+// name to tell a container its limits.
+static bool may_cover(const struct child_mounts *m, const struct plan_mount *pm, int target)
+{
+    static const char *const numbers[] = { "/proc/cpuinfo", "/proc/diskstats", "/proc/loadavg",
+                                           "/proc/meminfo", "/proc/slabinfo",  "/proc/stat",
+                                           "/proc/swaps",   "/proc/uptime",    "/proc/version" };
+    if (!is_proc(target) || (pm->fd >= 0 && is_proc(pm->fd)))
+        return true;
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (streq(pm->destination, numbers[i]))
+            return m->proc_fd >= 0;
+    return false;
+}
+
+static int refuse_proc(const struct plan_mount *pm, struct error *err)
+{
+    return error_set(err, ERROR_INVALID, "\"%s\" cannot be mounted because it is inside /proc",
+                     pm->destination);
+}
+
 static void remember(struct child_mounts *m, const struct plan_mount *pm, int *fd)
 {
     if (streq(pm->type, "proc") && m->proc_fd < 0)
@@ -111,6 +139,8 @@ static int mount_fs(struct child_mounts *m, const struct plan_mount *pm, struct 
     int target CLEANUP(cleanup_close) = open_target(m, pm, err);
     if (target < 0)
         return -1;
+    if (!streq(pm->type, "proc") && !may_cover(m, pm, target))
+        return refuse_proc(pm, err);
     bool has_target = fstat(target, &st) == 0;
     int context CLEANUP(cleanup_close) = mount_open_fs(pm->type);
     if (context < 0)
@@ -141,6 +171,8 @@ static int mount_bind(const struct child_mounts *m, const struct plan_mount *pm,
         path_make_target(m->root_fd, pm->destination, pm->is_source_directory);
     if (target < 0)
         return error_errno(err, target, "create mount point %s", pm->destination);
+    if (!may_cover(m, pm, target))
+        return refuse_proc(pm, err);
     if (fstat(target, &st) == 0 && S_ISDIR(st.st_mode) != pm->is_source_directory)
         return error_set(
             err, ERROR_INVALID,

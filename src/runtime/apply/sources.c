@@ -82,6 +82,27 @@ static int clone_foreign(const char *source, bool *ret_keeps_owners)
     return mount_clone_of(pid, source + n);
 }
 
+// "X-mount.subdir=DIR", as mount(8) has it: only that directory of the source, which may be foreign (a volume's): it is
+// resolved as if the source were the root, and what was found is what is cloned. NULL: none.
+static const char *subdir_of(const struct plan_mount *m)
+{
+    static const char key[] = "X-mount.subdir=";
+    for (size_t i = 0; m->data && m->data[i]; i++)
+        if (str_has_prefix(m->data[i], key))
+            return m->data[i] + sizeof key - 1;
+    return NULL;
+}
+
+static int clone_source(const struct plan_mount *m, const char *path)
+{
+    const char *subdir = subdir_of(m);
+    if (!subdir)
+        return mount_clone(AT_FDCWD, path, m->is_recursive);
+    int source CLEANUP(cleanup_close) = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int below CLEANUP(cleanup_close) = source < 0 ? -errno : path_open(source, subdir, O_PATH, 0);
+    return below < 0 ? below : mount_clone(below, "", m->is_recursive);
+}
+
 static int open_bind(const struct apply *a, struct plan_mount *m, struct error *err)
 {
     char path[PATH_MAX];
@@ -91,7 +112,7 @@ static int open_bind(const struct apply *a, struct plan_mount *m, struct error *
                      m->source[0] == '/' || !bundle ? "" : "/", m->source);
     if (n < 0 || n >= (int)sizeof path)
         return error_set(err, ERROR_INVALID, "mount source %s: path too long", m->source);
-    m->fd = mount_clone(AT_FDCWD, path, m->is_recursive);
+    m->fd = clone_source(m, path);
     if (m->fd == -EINVAL)
         m->fd = clone_foreign(path, &m->keeps_owners);
     if (m->fd < 0 || fstat(m->fd, &st) < 0)

@@ -48,11 +48,13 @@ static void entries_can_be_removed(void **state)
 {
     (void)state;
     char **v CLEANUP(strv_freep) = strv_split("a b c", " ", false);
-    strv_remove(v, 1);
+    strv_remove(v, "b");
     char *joined CLEANUP(cleanup_free) = strv_join(v, " ");
     assert_string_equal(joined, "a c");
-    strv_remove(v, 1);
-    strv_remove(v, 0);
+    strv_remove(v, "absent");
+    assert_int_equal(strv_len(v), 2);
+    strv_remove(v, "c");
+    strv_remove(v, "a");
     assert_int_equal(strv_len(v), 0);
 }
 

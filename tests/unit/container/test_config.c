@@ -138,19 +138,72 @@ static void test_invalid_values(void **state)
         refused(rows[i].config, rows[i].host, ERROR_INVALID, rows[i].part);
 }
 
+static void test_volumes(void **state)
+{
+    (void)state;
+    struct container_config c =
+        accepted("{\"Volumes\":{\"../../etc/./x\":{},\"/a/../b/\":{}}}",
+                 "{\"Binds\":[\"data:/d:ro,nocopy\",\"/anon\",\"/host:/h:z\"],\"VolumesFrom\":[\"other:ro\"],"
+                 "\"Mounts\":[{\"Type\":\"volume\",\"Source\":\"v1\",\"Target\":\"/m\",\"ReadOnly\":true,"
+                 "\"VolumeOptions\":{\"Subpath\":\"a/b\",\"Labels\":{\"k\":\"v\"}}}]}");
+    assert_int_equal(c.bind_count, 4);
+    const struct bind_mount *b = c.binds;
+    assert_true(b[0].is_volume && !b[0].is_anonymous && b[0].is_read_only && !b[0].copies_up);
+    assert_string_equal(b[0].volume, "data");
+    assert_string_equal(b[0].mode, "ro,nocopy");
+    assert_true(b[1].is_volume && b[1].is_anonymous && b[1].copies_up && !b[1].volume);
+    assert_string_equal(b[1].target, "/anon");
+    assert_true(!b[2].is_volume && b[2].creates_source && !b[2].copies_up);
+    assert_true(b[3].is_volume && b[3].is_read_only && !b[3].copies_up);
+    assert_string_equal(b[3].subpath, "a/b");
+    assert_string_equal(json_get_string(b[3].labels, "k", ""), "v");
+    assert_int_equal(strv_len(c.declared_volumes), 2); // nothing leads out of the container's root
+    assert_string_equal(c.declared_volumes[0], "/etc/x");
+    assert_string_equal(c.declared_volumes[1], "/b");
+    assert_string_equal(c.volumes_from[0], "other:ro");
+    container_config_done(&c);
+}
+
+static void test_refused_volumes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *config, *host, *part;
+    } rows[] = {
+        { "{}", "{\"Binds\":[\"v1:rel\"]}", "mount path must be absolute" },
+        { "{}", "{\"Binds\":[\"v1:/x:shared\"]}", "field BindOptions must not be specified" },
+        { "{}", "{\"Binds\":[\"v1:/x:no\"]}", "invalid mode: no" },
+        { "{}", "{\"Binds\":[\"v1:/x\",\"v2:/x\"]}", "Duplicate mount point: /x" },
+        { "{}", "{\"Binds\":[\"v1:/\"]}", "destination can't be '/'" },
+        { "{\"Volumes\":{\"/..\":{}}}", "{}", "destination can't be '/'" },
+        { "{\"Volumes\":{\"\":{}}}", "{}", "destination can't be '/'" },
+        { "{}",
+          "{\"Mounts\":[{\"Type\":\"volume\",\"Source\":\"v1\",\"Target\":\"/"
+          "x\",\"VolumeOptions\":{\"Subpath\":\"../x\"}}]}",
+          "subpath must be a relative path within the volume" },
+        { "{}",
+          "{\"Mounts\":[{\"Type\":\"volume\",\"Target\":\"/x\",\"VolumeOptions\":{\"Subpath\":\"x\"}}]}",
+          "must not set Subpath when using anonymous volumes" },
+        { "{}",
+          "{\"Mounts\":[{\"Type\":\"bind\",\"Source\":\"/a\",\"Target\":\"/"
+          "x\",\"BindOptions\":{\"ReadOnlyNonRecursive\":true}}]}",
+          "requires ReadOnly" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        refused(rows[i].config, rows[i].host, ERROR_INVALID, rows[i].part);
+}
+
 static void test_unsupported_is_named(void **state)
 {
     (void)state;
     static const struct {
         const char *host, *part;
     } rows[] = {
-        { "{\"VolumesFrom\":[\"x\"]}", "HostConfig.VolumesFrom" },
         { "{\"StorageOpt\":{\"size\":\"1G\"}}", "HostConfig.StorageOpt" },
         { "{\"SomethingNew\":1}", "HostConfig.SomethingNew" },
         { "{\"KernelMemory\":1}", "HostConfig.KernelMemory" },
-        { "{\"Binds\":[\"data:/x\"]}", "named volumes (-v data:/x)" },
-        { "{\"Binds\":[\"/a\"]}", "anonymous volumes (-v /a)" },
-        { "{\"Mounts\":[{\"Type\":\"volume\",\"Target\":\"/x\"}]}", "mounts of type \"volume\"" },
+        { "{\"Mounts\":[{\"Type\":\"image\",\"Source\":\"a\",\"Target\":\"/x\"}]}",
+          "mounts of type \"image\"" },
         { "{\"SecurityOpt\":[\"writable-cgroups=true\"]}", "writable-cgroups=true" },
         { "{\"LogConfig\":{\"Type\":\"json-file\",\"Config\":{\"tag\":\"x\"}}}", "log option \"tag\"" },
     };
@@ -264,6 +317,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_invalid_values), cmocka_unit_test(test_unsupported_is_named),
+        cmocka_unit_test(test_volumes),        cmocka_unit_test(test_refused_volumes),
         cmocka_unit_test(test_values),         cmocka_unit_test(test_signals),
         cmocka_unit_test(test_merge),
     };

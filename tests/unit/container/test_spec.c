@@ -183,7 +183,7 @@ static void test_binds(void **state)
     size_t n = json_array_size(mounts);
     assert_string_equal(json_get_string(json_array_get(mounts, n - 1), "destination", ""),
                         "/a/b/c"); // the deepest comes last
-    check(mount_at(s, "/a/b/c"), "options", "[\"rbind\",\"rprivate\",\"ro\"]");
+    check(mount_at(s, "/a/b/c"), "options", "[\"rbind\",\"rprivate\",\"rro\"]");
     check(mount_at(s, "/etc/hosts"), "source", "\"/tmp\""); // the user's replaces the engine's
     check(mount_at(s, "/dev/shm"), "type", "\"bind\"");
     unsigned shm = 0;

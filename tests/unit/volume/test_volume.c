@@ -1,0 +1,286 @@
+#include "../test.h"
+
+#include "base/fd.h"
+#include "base/file.h"
+#include "base/id.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "codec/json.h"
+#include "store/meta.h"
+#include "volume/volume.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+struct place {
+    char *root;
+    struct store *store;
+    struct volume_service *volumes;
+    struct str events;
+};
+
+static void note(void *context, const struct event *event)
+{
+    struct place *p = context;
+    str_appendf(&p->events, "%s %s %s\n", event->type, event->action, event->actor_id);
+}
+
+static void open_all(struct place *p)
+{
+    struct error err;
+    const struct event_sink sink = { note, p };
+    if (store_open(p->root, &p->store, &err) < 0 ||
+        volume_service_open(p->store, &sink, &p->volumes, &err) < 0)
+        fail_msg("%s", err.message);
+}
+
+static void close_all(struct place *p)
+{
+    volume_service_close(p->volumes);
+    store_close(p->store);
+}
+
+static int set_up(void **state)
+{
+    struct place *p = NEW(struct place);
+    p->root = xstrdup("/tmp/skiff-test-XXXXXX");
+    p->events = STR_INIT;
+    assert_non_null(mkdtemp(p->root));
+    open_all(p);
+    *state = p;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct place *p = *state;
+    close_all(p);
+    int r = dir_remove_all_at(AT_FDCWD, p->root);
+    str_done(&p->events);
+    free(p->root);
+    free(p);
+    return r;
+}
+
+static void create(struct place *p, const char *name, const char *holder)
+{
+    struct error err;
+    const struct volume_request request = { .name = name, .holder = holder };
+    if (volume_create(p->volumes, &request, NULL, &err) < 0)
+        fail_msg("%s", err.message);
+}
+
+static void refused(struct place *p, const char *name, const char *driver, enum error_kind kind,
+                    const char *part)
+{
+    struct error err = { 0 };
+    const struct volume_request request = { .name = name, .driver = driver };
+    assert_int_equal(volume_create(p->volumes, &request, NULL, &err), -1);
+    if (err.kind != kind || !strstr(err.message, part))
+        fail_msg("%s: \"%s\" (%s)", name, err.message, error_kind_name(err.kind));
+}
+
+static bool is_there(struct place *p, const char *name)
+{
+    struct error err;
+    struct volume_info *info CLEANUP(volume_info_freep) = NULL;
+    return volume_get(p->volumes, name, &info, &err) == 0;
+}
+
+static bool has_directory(const struct place *p, const char *name)
+{
+    char *path CLEANUP(cleanup_free) = xasprintf("%s/volumes/%s", p->root, name);
+    return access(path, F_OK) == 0;
+}
+
+static void write_into(const struct place *p, const char *name, const char *file)
+{
+    char *path CLEANUP(cleanup_free) = xasprintf("%s/volumes/%s/_data/%s", p->root, name, file);
+    assert_int_equal(file_replace_at(AT_FDCWD, path, 0644, "12345", 5, false), 0);
+}
+
+static void test_names(void **state)
+{
+    struct place *p = *state;
+    create(p, "ab.c-d_E9", NULL);
+    refused(p, "a", NULL, ERROR_INVALID, "too short");
+    static const char *const bad[] = { "../x", ".x", "-x", "a/b", "a b", "_x", "/abs" };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        refused(p, bad[i], NULL, ERROR_INVALID, "includes invalid characters for a local volume name");
+    char *long_name CLEANUP(cleanup_free) = xasprintf("%0300d", 1);
+    refused(p, long_name, NULL, ERROR_INVALID, "too long");
+    refused(p, "ok", "nfs", ERROR_NOT_FOUND, "plugin \"nfs\" not found");
+}
+
+static void test_create_list_remove(void **state)
+{
+    struct place *p = *state;
+    struct error err;
+    struct volume_info *info CLEANUP(volume_info_freep) = NULL;
+    const struct volume_request anonymous = { 0 };
+    create(p, "bb", NULL);
+    create(p, "aa", NULL);
+    create(p, "aa", NULL); // there already
+    assert_int_equal(volume_create(p->volumes, &anonymous, &info, &err), 0);
+    assert_true(id_is_full(info->name) && volume_is_anonymous(info));
+    struct volume_info **list = volume_list(p->volumes);
+    size_t n = 0;
+    while (list[n])
+        n++;
+    assert_int_equal(n, 3);
+    volume_list_free(list);
+    assert_int_equal(volume_remove(p->volumes, "aa", false, &err), 0);
+    assert_false(is_there(p, "aa") || has_directory(p, "aa"));
+    assert_int_equal(volume_remove(p->volumes, "aa", false, &err), -1);
+    assert_int_equal(err.kind, ERROR_NOT_FOUND);
+    assert_string_equal(err.message, "get aa: no such volume");
+    assert_int_equal(volume_remove(p->volumes, "aa", true, &err), 0);
+    assert_true(str_has_prefix(p->events.ptr, "volume create bb\nvolume create aa\n"));
+    assert_non_null(strstr(p->events.ptr, "volume destroy aa\n"));
+}
+
+static void test_users_keep_it(void **state)
+{
+    struct place *p = *state;
+    struct error err;
+    create(p, "held", "c1");
+    assert_int_equal(volume_hold(p->volumes, "held", "c2", &err), 0);
+    assert_int_equal(volume_remove(p->volumes, "held", true, &err), -1);
+    assert_int_equal(err.kind, ERROR_CONFLICT);
+    assert_string_equal(err.message, "remove held: volume is in use - [c1, c2]");
+    volume_release(p->volumes, "held", "c1");
+    assert_false(volume_retire(p->volumes, "held", "c1"));
+    assert_true(volume_retire(p->volumes, "held", "c2"));
+    assert_false(is_there(p, "held"));
+    assert_true(has_directory(p, "held"));
+    volume_discard(p->volumes, "held", "c1"); // not its business
+    assert_true(has_directory(p, "held"));
+    volume_discard(p->volumes, "held", "c2");
+    assert_false(has_directory(p, "held"));
+}
+
+static bool keeps_named(void *context, const struct volume_info *info)
+{
+    (void)context;
+    return !volume_is_anonymous(info);
+}
+
+static void test_prune(void **state)
+{
+    struct place *p = *state;
+    struct error err;
+    struct volume_info *loose CLEANUP(volume_info_freep) = NULL, *held CLEANUP(volume_info_freep) = NULL;
+    const struct volume_request one = { 0 }, two = { .holder = "c1" };
+    char **names CLEANUP(strv_freep) = NULL;
+    uint64_t bytes;
+    create(p, "named", NULL);
+    assert_int_equal(volume_create(p->volumes, &one, &loose, &err), 0);
+    assert_int_equal(volume_create(p->volumes, &two, &held, &err), 0);
+    write_into(p, loose->name, "f");
+    assert_int_equal(volume_prune(p->volumes, keeps_named, NULL, &names, &bytes, &err), 0);
+    assert_int_equal(strv_len(names), 1);
+    assert_string_equal(names[0], loose->name);
+    assert_int_equal(bytes, 5);
+    assert_true(is_there(p, "named") && is_there(p, held->name));
+}
+
+static void test_restart(void **state)
+{
+    struct place *p = *state;
+    char *garbage CLEANUP(cleanup_free) = xasprintf("%s/volumes/garbage", p->root);
+    char *half CLEANUP(cleanup_free) = xasprintf("%s/volumes/kept/_fill", p->root);
+    struct volume_info *info CLEANUP(volume_info_freep) = NULL;
+    struct error err;
+    json_t *labels CLEANUP(json_cleanup) = json_pack("{s:s}", "k", "v");
+    const struct volume_request request = { .name = "kept", .labels = labels };
+    assert_int_equal(volume_create(p->volumes, &request, NULL, &err), 0);
+    write_into(p, "kept", "f");
+    assert_true(mkdir(garbage, 0700) == 0 && mkdir(half, 0700) == 0);
+    close_all(p);
+    open_all(p);
+    assert_int_equal(volume_get(p->volumes, "kept", &info, &err), 0);
+    assert_string_equal(json_get_string(info->labels, "k", ""), "v");
+    uint64_t bytes = 0;
+    assert_int_equal(volume_size(p->volumes, "kept", &bytes, &err), 0);
+    assert_int_equal(bytes, 5);
+    assert_false(has_directory(p, "garbage") || has_directory(p, "kept/_fill"));
+}
+
+static void test_fill_and_clone(void **state)
+{
+    struct place *p = *state;
+    struct error err;
+    if (geteuid() != 0)
+        skip();
+    create(p, "from", NULL);
+    create(p, "empty", NULL);
+    write_into(p, "from", "f");
+    char *path CLEANUP(cleanup_free) = xasprintf("%s/volumes/from/_data", p->root);
+    char *to CLEANUP(cleanup_free) = xasprintf("%s/volumes/empty/_data", p->root);
+    struct stat st;
+    assert_true(chown(path, 3, 4) == 0 && chmod(path, 01770) == 0);
+    int fd CLEANUP(cleanup_close) = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    assert_int_equal(volume_fill(p->volumes, "empty", fd, &err), 0);
+    assert_true(has_directory(p, "empty/_data/f") && !has_directory(p, "empty/_fill"));
+    assert_true(stat(to, &st) == 0 && st.st_uid == 3 && st.st_gid == 4 && (st.st_mode & 07777) == 01770);
+    write_into(p, "from", "g");
+    assert_int_equal(volume_fill(p->volumes, "empty", fd, &err), 0); // no longer empty: left alone
+    assert_false(has_directory(p, "empty/_data/g"));
+    assert_int_equal(volume_clone(p->volumes, "from", "copy", &err), 0);
+    assert_true(has_directory(p, "copy/_data/g"));
+    assert_int_equal(volume_clone(p->volumes, "from", "copy", &err), -1);
+    assert_int_equal(err.kind, ERROR_CONFLICT);
+    assert_int_equal(volume_remove(p->volumes, "from", false, &err), 0); // no user is left behind
+}
+
+enum { THREADS = 4, ROUNDS = 50 };
+
+static void *churn(void *context)
+{
+    struct place *p = context;
+    for (int i = 0; i < ROUNDS; i++) {
+        struct error err;
+        const struct volume_request request = { .name = "shared" };
+        if (volume_create(p->volumes, &request, NULL, &err) < 0)
+            return xstrdup("create failed");
+        if (volume_remove(p->volumes, "shared", true, &err) < 0)
+            return xstrdup("remove failed");
+    }
+    return NULL;
+}
+
+static void test_many_at_once(void **state)
+{
+    struct place *p = *state;
+    pthread_t threads[THREADS];
+    struct event_sink none = { 0 };
+    struct error err;
+    volume_service_close(p->volumes);
+    assert_int_equal(volume_service_open(p->store, &none, &p->volumes, &err), 0); // note() is not for threads
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, churn, p), 0);
+    for (int i = 0; i < THREADS; i++) {
+        void *failure = NULL;
+        pthread_join(threads[i], &failure);
+        if (failure)
+            fail_msg("%s", (const char *)failure);
+    }
+    assert_false(is_there(p, "shared") || has_directory(p, "shared"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_names, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_create_list_remove, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_users_keep_it, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_prune, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_restart, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_fill_and_clone, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_many_at_once, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
