@@ -144,7 +144,7 @@ int api_container_update(struct request *request, struct error *err)
     if (container_update(request->engine->containers, request->name, body, &warnings, err) < 0)
         return -1;
     json_t *document = json_object();
-    json_object_set_new(document, "Warnings", json_from_strv(warnings));
+    json_object_set_new(document, "Warnings", warnings && *warnings ? json_from_strv(warnings) : json_null());
     return respond_json(request, 200, document);
 }
 

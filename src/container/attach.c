@@ -233,7 +233,7 @@ int container_attach(struct container_service *s, const char *name, struct conta
     pthread_mutex_unlock(&c->lock);
     if (is_restarting)
         return error_set(err, ERROR_CONFLICT,
-                         "Container %s is restarting, wait until the container is running", name);
+                         "container %s is restarting, wait until the container is running", name);
     if (is_paused)
         return error_set(err, ERROR_CONFLICT, "container %s is paused, unpause the container before attach",
                          name);

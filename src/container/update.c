@@ -70,7 +70,8 @@ static int check_cpu(const json_t *now, const json_t *change, struct error *err)
     return 0;
 }
 
-static int check_change(const json_t *now, const json_t *change, struct error *err)
+static int check_change(const json_t *now, const json_t *change, const struct restart_policy *policy,
+                        struct error *err)
 {
     int64_t memory = json_get_int(change, "Memory", 0), swap = json_get_int(change, "MemorySwap", 0);
     if (check_cpu(now, change, err) < 0)
@@ -79,10 +80,7 @@ static int check_change(const json_t *now, const json_t *change, struct error *e
         return error_set(err, ERROR_CONFLICT,
                          "Memory limit should be smaller than already set memoryswap limit, update the "
                          "memoryswap at the same time");
-    struct restart_policy policy;
-    if (restart_policy_parse(json_get_object(change, "RestartPolicy"), &policy, err) < 0)
-        return -1;
-    if (policy.kind != RESTART_NO && json_get_bool(now, "AutoRemove", false))
+    if (policy->kind != RESTART_NO && json_get_bool(now, "AutoRemove", false))
         return error_set(err, ERROR_CONFLICT,
                          "Restart policy cannot be updated because AutoRemove is enabled for the container");
     return 0;
@@ -170,14 +168,17 @@ static bool has_limits(const json_t *change)
 static int update_locked(struct container *c, const json_t *change, char ***warnings, struct error *err)
 {
     struct container_config fresh;
+    struct restart_policy policy;
     pthread_mutex_lock(&c->lock);
     enum container_status status = c->state.status;
     CLEANUP(json_cleanup) json_t *now = json_incref(c->host_config_document);
     pthread_mutex_unlock(&c->lock);
     if (status == CONTAINER_REMOVING || status == CONTAINER_DEAD)
         return error_set(err, ERROR_CONFLICT, "container is marked for removal and cannot be \"update\"");
-    if (check_change(now, change, err) < 0)
+    if (restart_policy_parse(json_get_object(change, "RestartPolicy"), &policy, err) < 0)
         return -1;
+    if (check_change(now, change, &policy, err) < 0)
+        return error_wrap(err, "Cannot update container %s", c->id);
     CLEANUP(json_cleanup) json_t *merged = merge(now, change);
     if (container_config_parse(c->config_document, merged, &fresh, warnings, err) < 0)
         return -1;
@@ -188,7 +189,7 @@ static int update_locked(struct container *c, const json_t *change, char ***warn
         r = container_save(c, err);
     }
     container_config_done(&fresh);
-    return r;
+    return r < 0 ? error_wrap(err, "Cannot update container %s", c->id) : 0;
 }
 
 int container_update(struct container_service *s, const char *name, const json_t *document,
@@ -202,7 +203,7 @@ int container_update(struct container_service *s, const char *name, const json_t
     int r = update_locked(c, document, ret_warnings, err);
     pthread_mutex_unlock(&c->operation);
     if (r < 0)
-        return error_wrap(err, "Cannot update container %s", c->id);
+        return r;
     // Whether it runs now matters to a policy that it did not have when it was started.
     if (container_save_state(c, &ignored) < 0)
         log_warn("container %s: %s", c->id, ignored.message);
