@@ -63,6 +63,7 @@ static request_handler *const handlers[] = {
     [WIRE_VOLUME_CREATE] = api_volume_create,
     [WIRE_VOLUME_REMOVE] = api_volume_remove,
     [WIRE_VOLUME_CLONE] = api_volume_clone,
+    [WIRE_VOLUME_RENAME] = api_volume_rename,
     [WIRE_PLUGIN_LIST] = api_plugin_list,
     [WIRE_PLUGIN_INSPECT] = api_plugin_inspect,
     [WIRE_BUILD_PRUNE] = api_build_prune,

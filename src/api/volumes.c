@@ -116,6 +116,17 @@ int api_volume_clone(struct request *request, struct error *err)
     return respond_volume(request, 201, name, err);
 }
 
+// The same.
+int api_volume_rename(struct request *request, struct error *err)
+{
+    CLEANUP(cleanup_free) char *name = request_get(request, "name");
+    if (str_is_empty(name))
+        return error_set(err, ERROR_INVALID, "the volume needs a new name");
+    if (volume_rename(request->engine->volumes, request->name, name, err) < 0)
+        return -1;
+    return respond_empty(request, 204);
+}
+
 // --- prune
 
 struct prune {

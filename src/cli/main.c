@@ -81,15 +81,13 @@ static const struct member system_members[] = { { "events", &command_events },
                                                 { "info", &command_info },
                                                 { "prune", &command_system_prune },
                                                 { NULL, NULL } };
-static const struct member volume_members[] = { { "clone", &command_volume_clone },
-                                                { "create", &command_volume_create },
-                                                { "inspect", &command_volume_inspect },
-                                                { "ls", &command_volume_ls },
-                                                { "prune", &command_volume_prune },
-                                                { "rm", &command_volume_rm },
-                                                { "list", &command_volume_ls },
-                                                { "remove", &command_volume_rm },
-                                                { NULL, NULL } };
+static const struct member volume_members[] = {
+    { "clone", &command_volume_clone },     { "create", &command_volume_create },
+    { "inspect", &command_volume_inspect }, { "ls", &command_volume_ls },
+    { "prune", &command_volume_prune },     { "rename", &command_volume_rename },
+    { "rm", &command_volume_rm },           { "list", &command_volume_ls },
+    { "remove", &command_volume_rm },       { NULL, NULL }
+};
 static const struct group {
     const char *name, *summary;
     const struct member *members;

@@ -1,4 +1,4 @@
-// volume create, ls, rm, clone.
+// volume create, ls, rm, clone, rename.
 #include "cli/commands.h"
 #include "cli/format.h"
 #include "cli/rows.h"
@@ -88,7 +88,7 @@ static int run_volume_ls(struct cli *cli, const struct options *options, struct 
     return format_rows(cli, format, rows, fields, columns, err);
 }
 
-// --- rm, clone
+// --- rm, clone, rename
 
 static int run_volume_rm(struct cli *cli, const struct options *options, struct error *err)
 {
@@ -125,6 +125,16 @@ static int run_volume_clone(struct cli *cli, const struct options *options, stru
         return -1;
     cli_print(cli, "%s\n", options->arguments[1]);
     return 0;
+}
+
+static int run_volume_rename(struct cli *cli, const struct options *options, struct error *err)
+{
+    struct target target CLEANUP(target_done) = TARGET_INIT;
+    target_path(&target, "/volumes/");
+    target_name(&target, options->arguments[0]);
+    target_path(&target, "/rename");
+    target_query(&target, "name", options->arguments[1]);
+    return cli_call(cli, "POST", target.text.ptr, NULL, NULL, err);
 }
 
 static const struct option create_options[] = {
@@ -164,4 +174,8 @@ const struct command command_volume_rm = { "rm",
                                            run_volume_rm };
 const struct command command_volume_clone = {
     "clone", NULL, "VOLUME NEW_VOLUME", "Copy a volume under a new name", NULL, 2, 2, false, run_volume_clone
+};
+const struct command command_volume_rename = {
+    "rename", NULL,  "VOLUME NEW_NAME", "Rename a volume that no container uses", NULL, 2,
+    2,        false, run_volume_rename
 };

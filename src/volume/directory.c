@@ -44,16 +44,6 @@ int volume_directory_open(struct volume_service *s, const char *name, struct err
     return fd < 0 ? error_errno(err, errno, "open volume %s", name) : fd;
 }
 
-int volume_record_put(struct volume_service *s, const struct volume *v, struct error *err)
-{
-    CLEANUP(json_cleanup) json_t *record = json_object();
-    json_set_int(record, "createdNs", v->created_ns);
-    json_object_set(record, "labels", v->labels);
-    if (v->options)
-        json_object_set(record, "options", v->options);
-    return meta_put(s->store, META_VOLUMES, v->name, record, err);
-}
-
 static int load_record(void *context, const char *key, const json_t *record)
 {
     struct volume_service *s = context;
@@ -77,7 +67,7 @@ static int load_record(void *context, const char *key, const json_t *record)
 
 int volume_recover(struct volume_service *s, struct error *err)
 {
-    if (meta_each(s->store, META_VOLUMES, load_record, s, err) < 0)
+    if (volume_finish_renames(s, err) < 0 || meta_each(s->store, META_VOLUMES, load_record, s, err) < 0)
         return error_wrap(err, "recover volumes");
     int listable = openat(s->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *dir = listable < 0 ? NULL : fdopendir(listable);

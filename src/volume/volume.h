@@ -63,6 +63,8 @@ int volume_prune(struct volume_service *volumes, bool (*keep)(void *context, con
                  void *context, char ***ret_names, uint64_t *ret_bytes, struct error *err);
 // Bytes of the files in it, for disk usage; walks the tree.
 int volume_size(struct volume_service *volumes, const char *name, uint64_t *ret, struct error *err);
+// ERROR_CONFLICT while a container uses it or when the new name is taken. A volume that had no name loses VOLUME_ANONYMOUS_LABEL.
+int volume_rename(struct volume_service *volumes, const char *name, const char *new_name, struct error *err);
 // A new volume with the same labels and what `name` holds now: data is shared by reflink where the file system can, else copied.
 // A container that writes meanwhile is not stopped. ERROR_CONFLICT when the new name is taken; ERROR_UNSUPPORTED for a volume
 // with driver options.

@@ -49,11 +49,15 @@ void volume_event(struct volume_service *s, const char *name, const char *action
 // Unmount whatever is mounted on the volume's directory.
 void volume_take_off(const struct volume_service *s, const char *name);
 
-// --- directory.c: the volume's directory and record. No lock is held.
+// --- directory.c: the volume's directory. No lock is held.
 int volume_directory_make(struct volume_service *s, const char *name, struct error *err);
 int volume_directory_remove(struct volume_service *s, const char *name, struct error *err);
 // O_PATH descriptor of "_data". Descriptor, or -1 with *err.
 int volume_directory_open(struct volume_service *s, const char *name, struct error *err);
-int volume_record_put(struct volume_service *s, const struct volume *v, struct error *err);
 // Read all records into the table, then remove directories without one.
 int volume_recover(struct volume_service *s, struct error *err);
+
+// --- rename.c
+int volume_record_put(struct volume_service *s, const struct volume *v, struct error *err);
+// Bring renames that were cut short to their end; before the records are read.
+int volume_finish_renames(struct volume_service *s, struct error *err);

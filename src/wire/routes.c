@@ -86,6 +86,7 @@ static const struct wire_route routes[] = {
     { WIRE_NOT_YET, "PUT", "/volumes/{name}", 142, "Update a cluster volume" },
     { WIRE_VOLUME_REMOVE, "DELETE", "/volumes/{name}", 0, "Remove; force" },
     { WIRE_VOLUME_CLONE, "POST", "/volumes/{name}/clone", 0, "Copy under a new name (skiff's own); name" },
+    { WIRE_VOLUME_RENAME, "POST", "/volumes/{name}/rename", 0, "Give another name (skiff's own); name" },
     // --- plugins
     { WIRE_PLUGIN_LIST, "GET", "/plugins", 125, "List (there are none)" },
     { WIRE_PLUGIN_INSPECT, "GET", "/plugins/{name...}/json", 125, "Everything about one" },

@@ -57,7 +57,8 @@ enum wire_route_id {
     WIRE_VOLUME_PRUNE,
     WIRE_VOLUME_CREATE,
     WIRE_VOLUME_REMOVE,
-    WIRE_VOLUME_CLONE, // of skiff's own
+    WIRE_VOLUME_CLONE,  // of skiff's own
+    WIRE_VOLUME_RENAME, // the same
     WIRE_PLUGIN_LIST,
     WIRE_PLUGIN_INSPECT,
     WIRE_BUILD_PRUNE,

@@ -428,6 +428,9 @@ def test_skiffs_own_client(clean, busybox):
     assert skiff("inspect", "--type", "volume", "-f", "{{.Labels.k}}", "copy").stdout == "v\n"
     taken = skiff("volume", "clone", "mine", "copy", check=False)
     assert taken.returncode == 1 and "a volume named copy already exists" in taken.stderr
+    skiff("volume", "rename", "copy", "moved")
+    assert skiff("run", "--rm", "-v", "moved:/d:ro", "busybox", "cat", "/d/f").stdout == "x\n"
+    skiff("volume", "rename", "moved", "copy")
     assert "Total reclaimed space: 0B" in skiff("volume", "prune", "-f").stdout
     assert skiff("volume", "prune", "-af").stdout.split("\n")[:3] == ["Deleted Volumes:", "copy", "mine"]
     assert skiff("volume", "rm", "mine", check=False).stderr.strip().endswith("get mine: no such volume")

@@ -36,6 +36,23 @@ static void descriptors_travel(void **state)
     fd_close(pair[1]);
 }
 
+// A peer that ends with packets of ours unread resets the connection; its last words must be heard all the same.
+static void last_words_survive_a_reset(void **state)
+{
+    (void)state;
+    int pair[2], fds[SHIM_FDS_MAX];
+    size_t count = 0;
+    struct shim_message go = { .type = SHIM_GO }, last = { .type = SHIM_EXEC, .exec_id = "last" }, out;
+    assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+    assert_int_equal(shimproto_send(pair[0], &go, NULL, 0), 0); // never read
+    assert_int_equal(shimproto_send(pair[1], &last, NULL, 0), 0);
+    fd_close(pair[1]);
+    assert_int_equal(shimproto_receive(pair[0], &out, fds, &count), 1);
+    assert_string_equal(out.exec_id, "last");
+    assert_int_equal(shimproto_receive(pair[0], &out, fds, &count), 0);
+    fd_close(pair[0]);
+}
+
 static void malformed_packets_leave_no_descriptor(void **state)
 {
     (void)state;
@@ -99,6 +116,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(descriptors_travel),
+        cmocka_unit_test(last_words_survive_a_reset),
         cmocka_unit_test(malformed_packets_leave_no_descriptor),
         cmocka_unit_test(long_paths_are_listened_on),
     };

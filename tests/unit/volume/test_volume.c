@@ -11,6 +11,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -236,6 +237,61 @@ static void test_fill_and_clone(void **state)
     assert_int_equal(volume_remove(p->volumes, "from", false, &err), 0); // no user is left behind
 }
 
+static void put_record(struct place *p, const char *name, const char *renamed_from)
+{
+    struct error err;
+    json_t *record CLEANUP(json_cleanup) = json_pack("{s:I}", "createdNs", (json_int_t)7);
+    if (renamed_from)
+        json_set_string(record, "renamedFrom", renamed_from);
+    assert_int_equal(meta_put(p->store, META_VOLUMES, name, record, &err), 0);
+}
+
+static void test_rename(void **state)
+{
+    struct place *p = *state;
+    struct error err;
+    struct volume_info *info CLEANUP(volume_info_freep) = NULL, *renamed CLEANUP(volume_info_freep) = NULL;
+    const struct volume_request anonymous = { .holder = "c1" };
+    assert_int_equal(volume_create(p->volumes, &anonymous, &info, &err), 0);
+    create(p, "taken", NULL);
+    write_into(p, info->name, "f");
+    assert_int_equal(volume_rename(p->volumes, info->name, "new", &err), -1);
+    assert_non_null(strstr(err.message, "volume is in use - [c1]"));
+    volume_release(p->volumes, info->name, "c1");
+    assert_int_equal(volume_rename(p->volumes, info->name, "taken", &err), -1);
+    assert_int_equal(err.kind, ERROR_CONFLICT);
+    assert_int_equal(volume_rename(p->volumes, info->name, "new", &err), 0);
+    close_all(p);
+    open_all(p);
+    assert_false(is_there(p, info->name) || has_directory(p, info->name));
+    assert_int_equal(volume_get(p->volumes, "new", &renamed, &err), 0);
+    assert_false(volume_is_anonymous(renamed));
+    assert_int_equal(renamed->created_ns, info->created_ns);
+    assert_true(has_directory(p, "new/_data/f"));
+}
+
+// Each moment at which a crash may come.
+static void test_rename_cut_short(void **state)
+{
+    struct place *p = *state;
+    create(p, "old-1", NULL); // before the directory moved
+    write_into(p, "old-1", "f");
+    put_record(p, "new-1", "old-1");
+    create(p, "old-2", NULL); // after it
+    write_into(p, "old-2", "f");
+    put_record(p, "new-2", "old-2");
+    char *from CLEANUP(cleanup_free) = xasprintf("%s/volumes/old-2", p->root);
+    char *to CLEANUP(cleanup_free) = xasprintf("%s/volumes/new-2", p->root);
+    assert_int_equal(rename(from, to), 0);
+    for (int i = 0; i < 2; i++) { // the second time there is nothing left to be done
+        close_all(p);
+        open_all(p);
+        assert_false(is_there(p, "old-1") || is_there(p, "old-2"));
+        assert_true(has_directory(p, "new-1/_data/f") && has_directory(p, "new-2/_data/f"));
+        assert_true(is_there(p, "new-1") && is_there(p, "new-2"));
+    }
+}
+
 enum { THREADS = 4, ROUNDS = 50 };
 
 static void *churn(void *context)
@@ -280,6 +336,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_prune, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_restart, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_fill_and_clone, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_rename, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_rename_cut_short, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_many_at_once, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
