@@ -39,6 +39,7 @@ static request_handler *const handlers[] = {
     [WIRE_CONTAINER_ATTACH] = api_container_attach,
     [WIRE_CONTAINER_REMOVE] = api_container_remove,
     [WIRE_CONTAINER_PRUNE] = api_container_prune,
+    [WIRE_CONTAINER_STATS] = api_container_stats,
     [WIRE_EXEC_CREATE] = api_exec_create,
     [WIRE_EXEC_START] = api_exec_start,
     [WIRE_EXEC_INSPECT] = api_exec_inspect,

@@ -22,10 +22,10 @@ static const struct command *const common[] = { &command_run,  &command_exec,   
                                                 &command_pull, &command_images, &command_version,
                                                 &command_info };
 static const struct command *const others[] = {
-    &command_attach,  &command_create, &command_events,  &command_history, &command_import, &command_inspect,
-    &command_kill,    &command_load,   &command_logs,    &command_pause,   &command_port,   &command_rename,
-    &command_restart, &command_rm,     &command_rmi,     &command_save,    &command_start,  &command_stop,
-    &command_tag,     &command_top,    &command_unpause, &command_wait,
+    &command_attach,  &command_create, &command_events, &command_history, &command_import, &command_inspect,
+    &command_kill,    &command_load,   &command_logs,   &command_pause,   &command_port,   &command_rename,
+    &command_restart, &command_rm,     &command_rmi,    &command_save,    &command_start,  &command_stop,
+    &command_stats,   &command_tag,    &command_top,    &command_unpause, &command_wait,
 };
 
 struct member {
@@ -33,29 +33,18 @@ struct member {
     const struct command *command;
 };
 static const struct member container_members[] = {
-    { "attach", &command_attach },
-    { "create", &command_create },
-    { "exec", &command_exec },
-    { "inspect", &command_container_inspect },
-    { "kill", &command_kill },
-    { "logs", &command_logs },
-    { "ls", &command_ps },
-    { "pause", &command_pause },
-    { "port", &command_port },
-    { "prune", &command_container_prune },
-    { "rename", &command_rename },
-    { "restart", &command_restart },
-    { "rm", &command_rm },
-    { "run", &command_run },
-    { "start", &command_start },
-    { "stop", &command_stop },
-    { "top", &command_top },
-    { "unpause", &command_unpause },
-    { "wait", &command_wait },
-    { "list", &command_ps },
-    { "ps", &command_ps },
-    { "remove", &command_rm },
-    { NULL, NULL },
+    { "attach", &command_attach },   { "create", &command_create },
+    { "exec", &command_exec },       { "inspect", &command_container_inspect },
+    { "kill", &command_kill },       { "logs", &command_logs },
+    { "ls", &command_ps },           { "pause", &command_pause },
+    { "port", &command_port },       { "prune", &command_container_prune },
+    { "rename", &command_rename },   { "restart", &command_restart },
+    { "rm", &command_rm },           { "run", &command_run },
+    { "start", &command_start },     { "stats", &command_stats },
+    { "stop", &command_stop },       { "top", &command_top },
+    { "unpause", &command_unpause }, { "wait", &command_wait },
+    { "list", &command_ps },         { "ps", &command_ps },
+    { "remove", &command_rm },       { NULL, NULL },
 };
 static const struct member image_members[] = {
     { "history", &command_history },

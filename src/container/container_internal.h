@@ -107,6 +107,7 @@ struct container_service {
     struct monitor_watch *watches; // guarded by janitor_lock
 
     struct spares *spares; // the next starts' shims
+    struct stats_sampler *stats;
 };
 
 // --- service.c
@@ -195,10 +196,17 @@ void exec_exited(struct container *c, const char *exec_id, int exit_code);
 // The container has gone: forget its execs (all), or mark those that ran as ended (false).
 void execs_end(struct container *c, bool is_forgotten);
 
+// --- stats.c
+struct stats_sampler *stats_sampler_new(void);
+// Every listener has ended (their connections are shut before).
+void stats_sampler_free(struct stats_sampler *sampler);
+
 // --- recover.c
 int recover(struct container_service *s, struct error *err);
 
 // --- cgroup.c
+// Directory of the hierarchy that has `controller` (NULL: any), for this container. Owned, or NULL.
+char *cgroup_directory(const char *cgroup_path, pid_t pid, const char *controller);
 // Processes of the container's cgroup. Owned array. -errno.
 int cgroup_pids(const char *cgroup_path, pid_t pid, pid_t **ret, size_t *ret_count);
 // Freeze or thaw, and wait until it is so (bounded). 0 or -errno.

@@ -462,6 +462,7 @@ static void service_free(struct container_service *s)
 {
     size_t at = 0;
     spares_free(s->spares);
+    stats_sampler_free(s->stats);
     for (const struct map_entry *e; (e = map_next(&s->by_id, &at));)
         container_unref(e->value);
     map_done(&s->by_id);
@@ -494,6 +495,7 @@ int container_service_open(struct store *store, struct image_service *images,
     const struct shim_program program = container_shim_program(s);
     const struct container_roots roots = container_roots(s);
     s->spares = spares_new(&program, &roots);
+    s->stats = stats_sampler_new();
     userns_allocator_init(&s->userns);
     pthread_mutex_init(&s->lock, NULL);
     pthread_mutex_init(&s->janitor_lock, NULL);

@@ -35,7 +35,7 @@ static const struct wire_route routes[] = {
     { WIRE_CONTAINER_REMOVE, "DELETE", "/containers/{name}", 0, "Remove; force, v" },
     { WIRE_NOT_YET, "GET", "/containers/{name}/changes", 0, "Changed files" },
     { WIRE_NOT_YET, "GET", "/containers/{name}/export", 0, "File system as a tar archive" },
-    { WIRE_NOT_YET, "GET", "/containers/{name}/stats", 0, "Resource use" },
+    { WIRE_CONTAINER_STATS, "GET", "/containers/{name}/stats", 0, "Resource use; stream, one-shot" },
     { WIRE_NOT_YET, "POST", "/containers/{name}/update", 0, "Change limits" },
     { WIRE_NOT_YET, "GET", "/containers/{name}/attach/ws", 0, "Attach over a WebSocket" },
     { WIRE_NOT_YET, "HEAD", "/containers/{name}/archive", 0, "Stat a path" },
