@@ -105,7 +105,8 @@ static void add_names(const struct request *request, json_t *info)
     json_set_string(info, "OSType", "linux");
     json_set_string(info, "DockerRootDir", store_root(engine->store));
     json_set_string(info, "Driver", "overlay2");
-    json_set_string(info, "LoggingDriver", "json-file");
+    json_set_string(info, "LoggingDriver",
+                    engine->options.log_driver ? engine->options.log_driver : "json-file");
     json_set_string(info, "CgroupDriver", "cgroupfs");
     json_set_string(info, "IndexServerAddress", "https://index.docker.io/v1/");
     json_set_string(info, "DefaultRuntime", "skiff");
@@ -134,9 +135,8 @@ int api_info(struct request *request, struct error *err)
     json_set_int(info, "NEventsListener", 0);
     json_set_int(info, "NGoroutines", 0);
     json_object_set_new(info, "Plugins",
-                        json_pack("{s:[s], s:[s,s,s], s:n, s:[s,s,s]}", "Volume", "local", "Network",
-                                  "bridge", "host", "null", "Authorization", "Log", "json-file", "local",
-                                  "none"));
+                        json_pack("{s:[s], s:[s,s,s], s:n, s:o}", "Volume", "local", "Network", "bridge",
+                                  "host", "null", "Authorization", "Log", container_log_driver_names()));
     json_object_set_new(info, "Runtimes",
                         json_pack("{s:{s:s}}", "skiff", "path", engine->options.shim_program));
     json_object_set_new(info, "Swarm",

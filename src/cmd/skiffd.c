@@ -76,6 +76,8 @@ static struct engine_options engine_options_of(const struct daemon_options *o, c
         .insecure_registries = o->insecure_registries,
         .stop_timeout_s = o->stop_timeout_s,
         .labels = o->labels,
+        .log_driver = o->log_driver,
+        .log_options = o->log_options,
         .is_debug = o->log_level == LOG_LEVEL_DEBUG,
         .network = { .bridge = o->bridge,
                      .bip = o->bip,

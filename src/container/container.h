@@ -26,6 +26,8 @@ struct container_options {
     const char *userns_mode;     // "private" (default) or "host"
     const char *seccomp_profile; // file or NULL: built in; "unconfined"
     int stop_timeout_s;          // 10
+    const char *log_driver;      // NULL: "json-file"
+    char **log_options;          // strv "key=value", for containers that name no other driver
     struct event_sink events;
 };
 
@@ -144,6 +146,10 @@ struct container_log_query {
 int container_logs(struct container_service *containers, const char *name,
                    const struct container_log_query *query, int cancel_fd, struct writer to,
                    struct error *err);
+// The names of the log drivers, as /info lists them: an array, owned.
+json_t *container_log_driver_names(void);
+// Forget the output so far: all files of the log, rotated ones as well. skiff's own. ERROR_UNSUPPORTED for drivers without files.
+int container_logs_clear(struct container_service *containers, const char *name, struct error *err);
 // {"Titles":[...],"Processes":[[...]]}, computed from the host's /proc, never by a program of the image.
 int container_top(struct container_service *containers, const char *name, const char *ps_args, json_t **ret,
                   struct error *err);

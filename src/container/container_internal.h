@@ -138,6 +138,8 @@ int container_save_state(struct container *c, struct error *err);
 char *container_state_key(const char *id);
 // Path of the container's "hostname", "hosts" or "resolv.conf" on the host. Owned.
 char *container_host_file(const struct container *c, const char *name);
+// Where its log is, when its driver writes files. Owned.
+char *container_log_path(const struct container *c);
 // The name inside where the client gave none (create.c).
 void container_choose_hostname(struct container *c);
 bool container_is_running(struct container *c); // running or paused

@@ -44,7 +44,7 @@ static int rebuild(struct container *c, const json_t *record, struct error *err)
     if (container_config_parse(c->config_document, c->host_config_document, &c->config, &warnings, err) < 0)
         return -1;
     container_choose_hostname(c);
-    c->config.log.path = xasprintf("%s/%s-json.log", c->directory, c->id);
+    c->config.log.path = container_log_path(c);
     const char *parent =
         c->config.cgroup_parent ? c->config.cgroup_parent : c->service->options.cgroup_parent;
     c->cgroup_path = xasprintf("%s/%s", parent, c->id);
@@ -225,7 +225,7 @@ static struct container *dead_container(struct container_service *s, const char 
     c->config.args = json_get_strv(config, "Cmd");
     if (strv_len(c->config.args) == 0)
         strv_push(&c->config.args, "");
-    c->config.log.path = xasprintf("%s/%s-json.log", c->directory, c->id);
+    c->config.log.path = container_log_path(c);
     c->cgroup_path = xasprintf("%s/%s", s->options.cgroup_parent, id);
     c->state.status = CONTAINER_DEAD;
     c->state.error = xstrdup(why->message);

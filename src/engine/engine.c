@@ -62,6 +62,8 @@ static int open_services(struct engine *engine, struct error *err)
         .userns_mode = o->userns_mode,
         .seccomp_profile = o->seccomp_profile,
         .stop_timeout_s = o->stop_timeout_s,
+        .log_driver = o->log_driver,
+        .log_options = o->log_options,
         .events = events,
     };
     return container_service_open(engine->store, engine->images, engine->networks, &container_options,

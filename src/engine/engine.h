@@ -14,7 +14,9 @@ struct engine_options {
     char **insecure_registries;
     int stop_timeout_s;
     struct network_options network;
-    char **labels; // strv "k=v", shown by /info
+    char **labels;          // strv "k=v", shown by /info
+    const char *log_driver; // NULL: "json-file"
+    char **log_options;     // strv "key=value"
     bool is_debug;
 };
 
