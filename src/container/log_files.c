@@ -76,7 +76,7 @@ static int open_one(const char *path, int index, struct log_file_open *ret)
     return 0;
 }
 
-int log_files_open(const char *path, struct log_files *ret)
+int log_files_open(const char *path, uint64_t known, struct log_files *ret)
 {
     struct log_files files = { 0 };
     CLEANUP(cleanup_close) int lock = lock_directory(path, LOCK_SH);
@@ -86,6 +86,10 @@ int log_files_open(const char *path, struct log_files *ret)
         struct log_file_open file;
         if ((r = open_one(path, i, &file)) < 0)
             break;
+        if (known != 0 && file.identity == known) {
+            fd_close(file.fd);
+            break;
+        }
         files.items = xreallocarray(files.items, files.count + 1, sizeof file);
         files.items[files.count++] = file;
     }

@@ -47,8 +47,9 @@ struct log_files {
     size_t count;
 };
 // Open all of them, at one moment between two rotations: under the shared lock of the directory, which a rotation takes
-// exclusively (shim/log_file.c). None there is success. 0 or -errno.
-int log_files_open(const char *path, struct log_files *ret);
+// exclusively (shim/log_file.c); those that are newer than the one with identity `known`, where that is not 0. None there is
+// success. 0 or -errno.
+int log_files_open(const char *path, uint64_t known, struct log_files *ret);
 void log_files_done(struct log_files *files);
 // Remove all of them, under the exclusive lock; whoever writes must open anew. 0 or -errno.
 int log_files_remove(const char *path);

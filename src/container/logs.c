@@ -21,7 +21,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { READ_BLOCK = 65536, RECORD_MAX_BYTES = 2 << 20 };
+enum { READ_BLOCK = 65536, RECORD_MAX_BYTES = 2 << 20, FRAMES_MAX = 32768 };
 
 struct log_stream {
     const struct container_log_query *query;
@@ -29,11 +29,22 @@ struct log_stream {
     enum log_format format;
     bool has_tty;
     bool is_past_until;
-    int fd;          // current file, FD_NONE: not there yet
+    const char *path;
+    int fd; // current file, FD_NONE: not there yet
+    struct log_files
+        later; // files that came after it, the newest first; held so that they cannot fall off the end
+    size_t later_max;
     struct str rest; // of a line not yet complete
     struct log_record record;
-    struct str frame;
+    struct str frames; // made and not sent yet
 };
+
+static int send_frames(struct log_stream *s)
+{
+    int r = s->frames.len ? s->to.write(s->to.context, s->frames.ptr, s->frames.len) : 0;
+    str_clear(&s->frames);
+    return r;
+}
 
 // 0, or -errno of the writer.
 static int emit(struct log_stream *s, const struct log_record *r)
@@ -47,23 +58,22 @@ static int emit(struct log_stream *s, const struct log_record *r)
     bool is_wanted = r->stream == LOG_READER_STDERR && !s->has_tty ? q->wants_stderr : q->wants_stdout;
     if (!is_wanted || r->time_ns < q->since_ns)
         return 0;
-    str_clear(&s->frame);
-    if (!s->has_tty)
-        str_append_n(&s->frame, "\0\0\0\0\0\0\0\0", 8);
+    size_t begin = s->frames.len, head = s->has_tty ? 0 : 8;
+    str_append_n(&s->frames, "\0\0\0\0\0\0\0\0", head);
     if (q->wants_timestamps) {
         time_format_rfc3339_fixed(r->time_ns, time);
-        str_appendf(&s->frame, "%s ", time);
+        str_appendf(&s->frames, "%s ", time);
     }
     if (q->wants_details)
-        str_appendf(&s->frame, "%s ", r->details.ptr);
-    str_append_n(&s->frame, r->text.ptr, r->text.len);
+        str_appendf(&s->frames, "%s ", r->details.ptr);
+    str_append_n(&s->frames, r->text.ptr, r->text.len);
     if (!s->has_tty) {
-        size_t n = s->frame.len - 8;
-        s->frame.ptr[0] = (char)r->stream;
+        size_t n = s->frames.len - begin - head;
+        s->frames.ptr[begin] = (char)r->stream;
         for (int i = 0; i < 4; i++)
-            s->frame.ptr[4 + i] = (char)(n >> (24 - 8 * i));
+            s->frames.ptr[begin + 4 + (size_t)i] = (char)(n >> (24 - 8 * i));
     }
-    return s->to.write(s->to.context, s->frame.ptr, s->frame.len);
+    return s->frames.len < FRAMES_MAX ? 0 : send_frames(s);
 }
 
 // Every complete record of n bytes; `skip` of them are passed over first.
@@ -84,7 +94,7 @@ static int emit_records(struct log_stream *s, const char *bytes, size_t n, int64
             return r;
     }
     *ret_used = at;
-    return 0;
+    return send_frames(s);
 }
 
 // The next piece of a file went to s->rest: emit what is complete, keep what is not.
@@ -100,11 +110,14 @@ static int emit_rest(struct log_stream *s, int64_t *skip)
     return 0;
 }
 
+static int hold_later(struct log_stream *s);
+
 // Everything from the current file's position to its end.
 static int drain(struct log_stream *s)
 {
     int64_t skip = 0;
-    while (s->fd >= 0 && !s->is_past_until) {
+    int r = 0;
+    while (s->fd >= 0 && !s->is_past_until && r == 0) {
         char *to = str_reserve(&s->rest, READ_BLOCK);
         ssize_t n = read(s->fd, to, READ_BLOCK);
         if (n < 0 && errno == EINTR)
@@ -112,11 +125,10 @@ static int drain(struct log_stream *s)
         if (n <= 0)
             return n < 0 ? -errno : 0;
         str_added(&s->rest, (size_t)n);
-        int r = emit_rest(s, &skip);
-        if (r < 0)
-            return r;
+        if ((r = emit_rest(s, &skip)) == 0 && s->later_max > 0)
+            r = hold_later(s);
     }
-    return 0;
+    return r;
 }
 
 // --- the past
@@ -132,7 +144,8 @@ static int emit_rotated(struct log_stream *s, struct log_file_source *source, in
         if ((n = log_file_source_read(source, to, READ_BLOCK)) <= 0)
             break;
         str_added(&s->rest, (size_t)n);
-        r = emit_rest(s, &skip);
+        if ((r = emit_rest(s, &skip)) == 0 && s->later_max > 0)
+            r = hold_later(s);
     } while (r == 0 && !s->is_past_until);
     str_clear(&s->rest);
     return n < 0 ? (int)n : r;
@@ -186,7 +199,7 @@ static int emit_past(struct log_stream *s, const char *path)
 {
     CLEANUP(log_files_done) struct log_files files;
     int64_t tail = s->query->tail, found = 0;
-    int r = log_files_open(path, &files);
+    int r = log_files_open(path, 0, &files);
     if (r < 0 || files.count == 0)
         return r;
     s->fd = TAKE_FD(files.items[0].fd);
@@ -203,28 +216,60 @@ static int emit_past(struct log_stream *s, const char *path)
 
 // --- the future
 
-// The file at path is another one than ours: ours is complete now. Read it to its end, then what came after it and is rotated
-// away as well, then go on with the current one. Ours cannot be missed among them: as long as we hold it, no other file
-// has its inode number.
-static int follow_rotation(struct log_stream *s, const char *path)
+// Identity of the newest file that we have.
+static uint64_t newest_identity(const struct log_stream *s)
 {
-    struct stat ours = { 0 }, there;
-    if (stat(path, &there) < 0 || (s->fd >= 0 && fstat(s->fd, &ours) == 0 && ours.st_ino == there.st_ino))
+    struct stat st;
+    if (s->later.count > 0)
+        return s->later.items[0].identity;
+    return s->fd >= 0 && fstat(s->fd, &st) == 0 ? st.st_ino : 0;
+}
+
+// Is the file at path another one than the newest of ours? Then take what has come since into s->later. Ours cannot be missed in
+// the set: as long as we hold it, no other file has its inode number. If it has fallen off the end, all that is left is
+// newer. No more than later_max are held, so that a slow reader at most doubles the space a log takes.
+static int hold_later(struct log_stream *s)
+{
+    struct stat there;
+    uint64_t newest = newest_identity(s);
+    if (s->later.count >= s->later_max || stat(s->path, &there) < 0 || there.st_ino == newest)
         return 0;
     CLEANUP(log_files_done) struct log_files files;
-    int r = log_files_open(path, &files);
-    if (r < 0 || files.count == 0)
+    int r = log_files_open(s->path, newest, &files);
+    if (r < 0)
         return r;
-    size_t at = 0;
-    while (at < files.count && (s->fd < 0 || files.items[at].identity != ours.st_ino))
-        at++;
-    if (at == 0 || (r = drain(s)) < 0)
-        return r;
-    while (files.count > at)
-        fd_close(files.items[--files.count].fd);
-    r = emit_all_rotated(s, &files, -1);
-    fd_close(s->fd);
-    s->fd = TAKE_FD(files.items[0].fd);
+    size_t at = files.count;
+    struct log_files all = { .items = xcalloc(at + s->later.count + 1, sizeof *all.items),
+                             .count = at + s->later.count };
+    for (size_t i = 0; i < all.count; i++) {
+        all.items[i] = i < at ? files.items[i] : s->later.items[i - at];
+        if (i < at)
+            files.items[i].fd = FD_NONE;
+    }
+    free(s->later.items);
+    s->later = all;
+    return 0;
+}
+
+// While there is a later file, ours is complete: read it to its end and go over to the next.
+static int follow_rotation(struct log_stream *s)
+{
+    int r = hold_later(s);
+    while (r == 0 && s->later.count > 0 && (r = drain(s)) == 0) {
+        struct log_file_open *next = &s->later.items[--s->later.count];
+        fd_close(s->fd);
+        s->fd = FD_NONE;
+        str_clear(&s->rest);
+        if (next->is_compressed) {
+            struct log_file_source *source = log_file_source_new(next);
+            r = source ? emit_rotated(s, source, 0) : -ENOMEM;
+            log_file_source_free(source);
+        } else {
+            s->fd = TAKE_FD(next->fd);
+        }
+        if (r == 0)
+            r = hold_later(s);
+    }
     return r;
 }
 
@@ -236,7 +281,7 @@ static int poll_timeout_ms(const struct container_log_query *q)
     return left <= 0 ? 0 : left / NS_PER_MS > 3600000 ? 3600000 : (int)(left / NS_PER_MS) + 1;
 }
 
-static int follow(struct log_stream *s, struct container *c, int notify_fd, int waiter_fd, int cancel_fd)
+static int follow(struct log_stream *s, int notify_fd, int waiter_fd, int cancel_fd)
 {
     char ignored[4096];
     struct pollfd fds[3] = { { .fd = notify_fd, .events = POLLIN },
@@ -246,8 +291,8 @@ static int follow(struct log_stream *s, struct container *c, int notify_fd, int 
         int r = drain(s);
         if (r < 0)
             return r;
-        if ((r = follow_rotation(s, c->config.log.path)) < 0 || (r = drain(s)) < 0 || is_over ||
-            s->is_past_until || (s->query->until_ns && time_now_ns() >= s->query->until_ns))
+        if ((r = follow_rotation(s)) < 0 || (r = drain(s)) < 0 || is_over || s->is_past_until ||
+            (s->query->until_ns && time_now_ns() >= s->query->until_ns))
             return r;
         r = poll(fds, cancel_fd >= 0 ? 3 : 2, poll_timeout_ms(s->query));
         if (r < 0 && errno != EINTR)
@@ -266,7 +311,7 @@ static int follow_container(struct log_stream *s, struct container *c, int cance
     CLEANUP(cleanup_close) int notify_fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
     if (notify_fd < 0 || inotify_add_watch(notify_fd, c->directory, IN_MODIFY | IN_CREATE | IN_MOVED_TO) < 0)
         return -errno;
-    return follow(s, c, notify_fd, container_waiter_fd(waiter), cancel_fd);
+    return follow(s, notify_fd, container_waiter_fd(waiter), cancel_fd);
 }
 
 int container_logs(struct container_service *service, const char *name,
@@ -289,8 +334,10 @@ int container_logs(struct container_service *service, const char *name,
             is_following = container_is_running(c);
     }
     struct log_stream s = { .query = query, .to = to, .has_tty = c->config.has_tty };
-    s.rest = s.frame = s.record.text = s.record.details = STR_INIT;
+    s.rest = s.frames = s.record.text = s.record.details = STR_INIT;
     s.format = driver == SHIM_LOG_LOCAL ? LOG_FORMAT_LOCAL : LOG_FORMAT_JSON;
+    s.path = c->config.log.path;
+    s.later_max = is_following ? (size_t)c->config.log.max_files + 1 : 0;
     s.fd = FD_NONE;
     int r = emit_past(&s, c->config.log.path);
     if (r == 0 && is_following && !s.is_past_until)
@@ -298,8 +345,9 @@ int container_logs(struct container_service *service, const char *name,
     if (waiter)
         container_waiter_free(waiter);
     fd_close(s.fd);
+    log_files_done(&s.later);
     str_done(&s.rest);
-    str_done(&s.frame);
+    str_done(&s.frames);
     log_record_done(&s.record);
     if (r < 0 && r != -EPIPE && r != -ECONNRESET) // a client that went away is no error
         return error_errno(err, r, "read logs of container %s", name);

@@ -91,7 +91,7 @@ static void test_set(void **state)
     char path[128], name[160], text[16];
     struct log_files files;
     snprintf(path, sizeof path, "%s/x-json.log", folder);
-    assert_int_equal(log_files_open(path, &files), 0);
+    assert_int_equal(log_files_open(path, 0, &files), 0);
     assert_int_equal(files.count, 0);
     write_file(path, "now\n", 4);
     snprintf(name, sizeof name, "%s.1", path);
@@ -100,7 +100,7 @@ static void test_set(void **state)
     gzFile gz = gzopen(name, "w");
     assert_int_equal(gzwrite(gz, "two\n", 4), 4);
     gzclose(gz);
-    assert_int_equal(log_files_open(path, &files), 0);
+    assert_int_equal(log_files_open(path, 0, &files), 0);
     assert_int_equal(files.count, 3);
     assert_false(files.items[1].is_compressed);
     assert_true(files.items[2].is_compressed);
@@ -119,7 +119,7 @@ static void test_set(void **state)
     }
     log_files_done(&files);
     assert_int_equal(log_files_remove(path), 0);
-    assert_int_equal(log_files_open(path, &files), 0);
+    assert_int_equal(log_files_open(path, 0, &files), 0);
     assert_int_equal(files.count, 0);
 }
 
