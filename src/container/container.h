@@ -108,6 +108,9 @@ int container_resize(struct container_service *containers, const char *name, uns
                      struct error *err);
 int container_remove(struct container_service *containers, const char *name, bool is_forced,
                      bool with_volumes, struct error *err);
+// What it has written, and that with its image's layers. Walks its directory: slow for large ones. ERROR_NOT_FOUND.
+int container_size(struct container_service *containers, const char *name, uint64_t *ret_written,
+                   uint64_t *ret_all, struct error *err);
 // Remove stopped ones for which keep() is false (NULL: all). Ids removed, owned strv.
 int container_prune(struct container_service *containers,
                     bool (*keep)(void *context, const struct container_info *info), void *context,
@@ -123,6 +126,7 @@ int container_wait_end(struct container_waiter *waiter, int cancel_fd, int *ret_
 
 struct container_attach {
     bool wants_stdin, wants_stdout, wants_stderr, wants_logs, wants_stream;
+    bool is_raw;             // without stream headers, as a terminal's
     const char *detach_keys; // "ctrl-p,ctrl-q" syntax, NULL: default
     const void *leading;     // stdin bytes that came with the request
     size_t leading_size;
@@ -138,6 +142,7 @@ int container_attach(struct container_service *containers, const char *name, str
 
 struct container_log_query {
     bool wants_stdout, wants_stderr, wants_follow, wants_timestamps, wants_details;
+    bool is_raw;                // without stream headers, as a terminal's
     int64_t since_ns, until_ns; // 0: none
     int64_t tail;               // lines; -1: all
 };

@@ -198,6 +198,10 @@ void exec_exited(struct container *c, const char *exec_id, int exit_code);
 // The container has gone: forget its execs (all), or mark those that ran as ended (false).
 void execs_end(struct container *c, bool is_forgotten);
 
+// --- size.c
+// Bytes of the files the container has written, each inode once.
+uint64_t container_written_bytes(const struct container *c);
+
 // --- stats.c
 struct stats_sampler *stats_sampler_new(void);
 // Every listener has ended (their connections are shut before).

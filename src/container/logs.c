@@ -58,7 +58,7 @@ static int emit(struct log_stream *s, const struct log_record *r)
     bool is_wanted = r->stream == LOG_READER_STDERR && !s->has_tty ? q->wants_stderr : q->wants_stdout;
     if (!is_wanted || r->time_ns < q->since_ns)
         return 0;
-    size_t begin = s->frames.len, head = s->has_tty ? 0 : 8;
+    size_t begin = s->frames.len, head = s->has_tty || q->is_raw ? 0 : 8;
     str_append_n(&s->frames, "\0\0\0\0\0\0\0\0", head);
     if (q->wants_timestamps) {
         time_format_rfc3339_fixed(r->time_ns, time);
@@ -67,7 +67,7 @@ static int emit(struct log_stream *s, const struct log_record *r)
     if (q->wants_details)
         str_appendf(&s->frames, "%s ", r->details.ptr);
     str_append_n(&s->frames, r->text.ptr, r->text.len);
-    if (!s->has_tty) {
+    if (head) {
         size_t n = s->frames.len - begin - head;
         s->frames.ptr[begin] = (char)r->stream;
         for (int i = 0; i < 4; i++)
