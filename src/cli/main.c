@@ -65,7 +65,8 @@ static const struct member network_members[] = { { "inspect", &command_network_i
                                                  { "ls", &command_network_ls },
                                                  { "list", &command_network_ls },
                                                  { NULL, NULL } };
-static const struct member system_members[] = { { "events", &command_events },
+static const struct member system_members[] = { { "df", &command_system_df },
+                                                { "events", &command_events },
                                                 { "info", &command_info },
                                                 { "prune", &command_system_prune },
                                                 { NULL, NULL } };

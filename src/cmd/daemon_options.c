@@ -67,6 +67,8 @@ static const struct option options[] = {
       "Option of that driver; may be repeated" },
     { "log-level", 'l', "log-level", OPTION_LEVEL, AT(log_level), "level",
       "debug, info, warn, error or fatal (default info)" },
+    { "metrics-addr", 0, "metrics-addr", OPTION_STRING, AT(metrics_address), "host:port",
+      "Serve figures for Prometheus here, at /metrics (default: nowhere)" },
     { "mtu", 0, "mtu", OPTION_INT, AT(mtu), "bytes", "MTU of the default bridge (default 1500)" },
     { "pidfile", 'p', "pidfile", OPTION_STRING, AT(pidfile), "file",
       "Write the process id here (default /run/skiff/skiffd.pid)" },

@@ -1,5 +1,6 @@
 // skiffd: the engine. Options, sockets, the engine, and serving until SIGTERM or SIGINT; containers run on without it.
 #include "api/api.h"
+#include "api/metrics.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -16,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MAX_CONNECTIONS = 4096, GRACE_MS = 500 };
+enum { MAX_CONNECTIONS = 4096, MAX_METRICS_CONNECTIONS = 64, GRACE_MS = 500 };
 
 static int stop_fd = FD_NONE;
 
@@ -101,6 +102,46 @@ static int listen_all(const struct daemon_options *o, int *sockets, struct error
     return 0;
 }
 
+// Figures for Prometheus have a listener and a server of their own, so that whoever may read them may do nothing else.
+struct metrics {
+    int socket; // FD_NONE: none wanted
+    struct http_server *server;
+    pthread_t thread;
+    bool is_running;
+};
+
+static void *metrics_run(void *context)
+{
+    struct metrics *m = context;
+    (void)http_server_run(m->server, &m->socket, 1, stop_fd, GRACE_MS);
+    return NULL;
+}
+
+static int metrics_start(struct metrics *m, const struct daemon_options *o, struct engine *engine,
+                         struct error *err)
+{
+    if (!o->metrics_address)
+        return 0;
+    CLEANUP(cleanup_free) char *url = xasprintf("tcp://%s", o->metrics_address);
+    int r = daemon_listen(url, NULL, &m->socket, err);
+    if (r < 0)
+        return r;
+    r = http_server_new(metrics_handler(engine), MAX_METRICS_CONNECTIONS, &m->server);
+    if (r == 0)
+        r = -pthread_create(&m->thread, NULL, metrics_run, m);
+    m->is_running = r == 0;
+    return r < 0 ? error_errno(err, r, "serve metrics at %s", o->metrics_address) : 0;
+}
+
+// stop_fd is readable.
+static void metrics_stop(struct metrics *m)
+{
+    if (m->is_running)
+        pthread_join(m->thread, NULL);
+    http_server_free(m->server);
+    fd_close(m->socket);
+}
+
 static int serve(const struct daemon_options *o, struct error *err)
 {
     int64_t begun_ns = time_monotonic_ns();
@@ -111,6 +152,7 @@ static int serve(const struct daemon_options *o, struct error *err)
     struct engine *engine = NULL;
     struct api *api = NULL;
     struct http_server *server = NULL;
+    struct metrics metrics = { .socket = FD_NONE };
     bool has_pidfile = false;
     for (size_t i = 0; i < count; i++)
         sockets[i] = FD_NONE;
@@ -126,6 +168,8 @@ static int serve(const struct daemon_options *o, struct error *err)
         if (r < 0)
             error_errno(err, r, "start the server");
     }
+    if (r == 0)
+        r = metrics_start(&metrics, o, engine, err);
     if (r == 0) {
         log_info("skiffd %s serves %s after %lld ms", SKIFF_VERSION, o->hosts[0],
                  (long long)((time_monotonic_ns() - begun_ns) / NS_PER_MS));
@@ -140,6 +184,7 @@ static int serve(const struct daemon_options *o, struct error *err)
     }
     if (has_pidfile)
         daemon_pidfile_remove(o->pidfile);
+    metrics_stop(&metrics);
     http_server_free(server);
     api_free(api);
     engine_close(engine);
