@@ -258,6 +258,16 @@ json_t *container_summary_document(const struct request *request, const struct c
     return document;
 }
 
+void container_add_sizes(const struct request *request, const struct container_info *info, json_t *document)
+{
+    uint64_t written, all;
+    struct error ignored; // removed meanwhile
+    if (container_size(request->engine->containers, info->id, &written, &all, &ignored) < 0)
+        return;
+    json_set_int(document, "SizeRw", (int64_t)written);
+    json_set_int(document, "SizeRootFs", (int64_t)all);
+}
+
 // --- inspect
 
 // What Docker shows for what was not given.

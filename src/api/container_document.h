@@ -6,6 +6,10 @@
 // GET /containers/json's element. `image_text`: the name or id to show as Image. Owned.
 json_t *container_summary_document(const struct request *request, const struct container_info *info,
                                    const char *image_text);
+// Add SizeRw and SizeRootFs.
+void container_add_sizes(const struct request *request, const struct container_info *info, json_t *document);
+// Every container as GET /containers/json?all=1&size=1 shows it. Owned.
+json_t *container_summaries(const struct request *request);
 // GET /containers/{id}/json. Owned.
 json_t *container_inspect_document(const struct request *request, const struct container_info *info);
 // "Up 5 seconds", "Exited (0) 2 minutes ago", ... Owned.

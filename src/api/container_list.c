@@ -2,6 +2,7 @@
 #include "api/container_document.h"
 #include "api/filters.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "wire/routes.h"
 
 #include <string.h>
@@ -9,6 +10,43 @@
 static const char *const accepted[] = { "ancestor", "before",    "exited", "expose", "health",  "id",
                                         "is-task",  "isolation", "label",  "name",   "network", "publish",
                                         "since",    "status",    "volume", NULL };
+
+struct port_filter {
+    long first, last;
+    const char *protocol;
+};
+
+// "80", "80/tcp", "80-90/udp".
+static bool port_filter_parse(const char *text, struct port_filter *ret)
+{
+    char *end;
+    if (*text < '0' || *text > '9')
+        return false;
+    ret->first = ret->last = strtol(text, &end, 10);
+    if (*end == '-') {
+        const char *second = end + 1;
+        ret->last = *second >= '0' && *second <= '9' ? strtol(second, &end, 10) : -1;
+    }
+    ret->protocol = *end == '/' ? end + 1 : "tcp";
+    return (*end == 0 || *end == '/') && ret->first <= ret->last && ret->last <= 65535;
+}
+
+static int check_ports(const struct filters *filters, struct error *err)
+{
+    static const char *const keys[] = { "expose", "publish" };
+    struct port_filter ignored;
+    for (size_t k = 0; k < 2; k++)
+        for (size_t i = 0; i < filters_count(filters, keys[k]); i++) {
+            const char *text = filters_at(filters, keys[k], i);
+            if (strchr(text, ':'))
+                return error_set(err, ERROR_INVALID, "filter for '%s' should not contain ':': %s", keys[k],
+                                 text);
+            if (!port_filter_parse(text, &ignored))
+                return error_set(err, ERROR_INVALID, "error while looking up for %s %s: invalid port",
+                                 keys[k], text);
+        }
+    return 0;
+}
 
 static int check(const struct filters *filters, struct error *err)
 {
@@ -29,7 +67,14 @@ static int check(const struct filters *filters, struct error *err)
             return error_set(err, ERROR_INVALID, "invalid filter 'health=%s'",
                              filters_at(filters, "health", i));
     }
-    return 0;
+    for (size_t i = 0; i < filters_count(filters, "exited"); i++) {
+        int64_t code;
+        const char *text = filters_at(filters, "exited", i);
+        if (!parse_i64(text, INT32_MIN, INT32_MAX, &code))
+            return error_set(err, ERROR_INVALID, "strconv.Atoi: parsing \"%s\": invalid syntax", text);
+    }
+    bool ignored;
+    return filters_bool(filters, "is-task", false, &ignored, err) < 0 ? -1 : check_ports(filters, err);
 }
 
 // Image ids that `ancestor` allows: the named images and those built on them (whose layers begin with theirs). Owned.
@@ -94,42 +139,53 @@ static bool volume_passes(const struct filters *filters, const struct container_
     return false;
 }
 
-// "80", "80/tcp", "80-90/udp" against the document's Ports; `key` of the port: PrivatePort or PublicPort.
-static bool port_passes(const struct filters *filters, const char *key, const char *port_key,
-                        const json_t *ports)
+static bool any_port_passes(const struct filters *filters, const char *key, const char *port_key,
+                            const json_t *ports)
 {
     for (size_t i = 0; i < filters_count(filters, key); i++) {
-        char *end;
-        const char *text = filters_at(filters, key, i);
-        long first = strtol(text, &end, 10), last = *end == '-' ? strtol(end + 1, &end, 10) : first;
-        const char *protocol = *end == '/' ? end + 1 : "tcp";
+        struct port_filter wanted;
         size_t k;
         json_t *port;
+        if (!port_filter_parse(filters_at(filters, key, i), &wanted))
+            continue;
         json_array_foreach(ports, k, port)
         {
             int64_t number = json_get_int(port, port_key, -1);
-            if (number >= first && number <= last && streq(json_get_string(port, "Type", ""), protocol))
+            if (number >= wanted.first && number <= wanted.last &&
+                streq(json_get_string(port, "Type", ""), wanted.protocol))
                 return true;
         }
     }
-    return filters_count(filters, key) == 0;
+    return false;
+}
+
+// As in Docker one port that is exposed or published as asked for is enough, when both are asked for, too.
+static bool ports_pass(const struct filters *filters, const json_t *ports)
+{
+    if (!filters_count(filters, "expose") && !filters_count(filters, "publish"))
+        return true;
+    return any_port_passes(filters, "expose", "PrivatePort", ports) ||
+           any_port_passes(filters, "publish", "PublicPort", ports);
 }
 
 static bool passes(const struct filters *filters, const struct container_info *info,
                    char *const *ancestor_ids)
 {
     char with_slash[300];
+    bool wants_tasks = false;
+    struct error checked; // by check()
+    (void)filters_bool(filters, "is-task", false, &wants_tasks, &checked);
     snprintf(with_slash, sizeof with_slash, "/%s", info->name);
     // No health checks and no swarm tasks yet: every container has health "none" and is no task.
-    return filters_pass_prefix(filters, "id", info->id) &&
+    return filters_pass_regex(filters, "id", info->id) &&
            (filters_pass_regex(filters, "name", info->name) ||
             filters_pass_regex(filters, "name", with_slash)) &&
            filters_pass(filters, "status", container_status_name(info->status)) &&
            exited_passes(filters, info) &&
            filters_pass_labels(filters, "label", json_get_object(info->config, "Labels")) &&
            network_passes(filters, info) && volume_passes(filters, info) &&
-           filters_pass(filters, "health", json_get_string(info->health, "Status", "none")) &&
-           filters_pass(filters, "is-task", "false") && filters_pass(filters, "isolation", "") &&
+           filters_pass(filters, "health", json_get_string(info->health, "Status", "none")) && !wants_tasks &&
+           filters_pass(filters, "isolation", "") &&
            (!filters_count(filters, "ancestor") || strv_contains(ancestor_ids, info->image_id));
 }
 
@@ -179,13 +235,35 @@ static json_t *listing(const struct request *request, const struct filters *filt
             !passes(filters, info, ancestor_ids))
             continue;
         json_t *document = container_summary_document(request, info, image_text(request, info, known));
-        const json_t *ports = json_get_array(document, "Ports");
-        if (port_passes(filters, "expose", "PrivatePort", ports) &&
-            port_passes(filters, "publish", "PublicPort", ports))
+        if (ports_pass(filters, json_get_array(document, "Ports")))
             json_array_append_new(documents, document);
         else
             json_decref(document);
     }
+    return documents;
+}
+
+// Only of those that are shown: the walk takes time.
+static void add_all_sizes(const struct request *request, struct container_info **list, json_t *documents)
+{
+    size_t at = 0, i;
+    json_t *document;
+    json_array_foreach(documents, i, document)
+    {
+        while (list[at] && !streq(list[at]->id, json_get_string(document, "Id", "")))
+            at++;
+        if (list[at])
+            container_add_sizes(request, list[at], document);
+    }
+}
+
+json_t *container_summaries(const struct request *request)
+{
+    const struct filters none = { 0 };
+    struct container_info **list = container_list(request->engine->containers, true);
+    json_t *documents = listing(request, &none, list, 0, 0, 0);
+    add_all_sizes(request, list, documents);
+    container_list_free(list);
     return documents;
 }
 
@@ -197,13 +275,12 @@ int api_container_list(struct request *request, struct error *err)
         request_int(request, "limit", INT32_MIN, INT32_MAX, &limit, err) < 0 ||
         bounds(request, &filters, &before, &since, err) < 0)
         return -1;
-    if (request_flag(request, "size", false))
-        return error_set(err, ERROR_UNSUPPORTED,
-                         "size: container sizes are not computed by this version of skiff");
     bool wants_all = request_flag(request, "all", false) || limit > 0 || before || since ||
                      filters_count(&filters, "status") || filters_count(&filters, "exited");
     struct container_info **list = container_list(request->engine->containers, wants_all);
     json_t *documents = listing(request, &filters, list, limit, before, since);
+    if (request_flag(request, "size", false))
+        add_all_sizes(request, list, documents);
     container_list_free(list);
     return respond_json(request, 200, documents);
 }

@@ -91,6 +91,12 @@ int api_container_logs(struct request *request, struct error *err)
                           err);
 }
 
+int api_container_logs_clear(struct request *request, struct error *err)
+{
+    int r = container_logs_clear(request->engine->containers, request->name, err);
+    return r < 0 ? r : respond_empty(request, 204);
+}
+
 // --- attach and exec
 
 // Tell an error on a hijacked stream: as standard error's frame, or plain on a terminal.

@@ -54,10 +54,10 @@ int api_container_inspect(struct request *request, struct error *err)
     CLEANUP(container_info_freep) struct container_info *info = NULL;
     if (container_get(request->engine->containers, request->name, &info, err) < 0)
         return -1;
+    json_t *document = container_inspect_document(request, info);
     if (request_flag(request, "size", false))
-        return error_set(err, ERROR_UNSUPPORTED,
-                         "size: container sizes are not computed by this version of skiff");
-    return respond_json(request, 200, container_inspect_document(request, info));
+        container_add_sizes(request, info, document);
+    return respond_json(request, 200, document);
 }
 
 int api_container_start(struct request *request, struct error *err)

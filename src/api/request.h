@@ -58,6 +58,9 @@ request_handler api_container_list, api_container_create, api_container_inspect,
     api_container_logs, api_container_start, api_container_stop, api_container_restart, api_container_kill,
     api_container_pause, api_container_unpause, api_container_rename, api_container_resize,
     api_container_update, api_container_wait, api_container_attach, api_container_remove, api_container_prune;
+request_handler api_container_stats, api_container_logs_clear, api_container_attach_ws,
+    api_container_checkpoint;
+request_handler api_system_df;
 request_handler api_exec_create, api_exec_start, api_exec_inspect, api_exec_resize;
 request_handler api_image_list, api_image_create, api_image_inspect, api_image_history, api_image_tag,
     api_image_remove, api_image_save_one, api_image_save, api_image_load, api_image_prune;

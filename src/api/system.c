@@ -105,7 +105,8 @@ static void add_names(const struct request *request, json_t *info)
     json_set_string(info, "OSType", "linux");
     json_set_string(info, "DockerRootDir", store_root(engine->store));
     json_set_string(info, "Driver", "overlay2");
-    json_set_string(info, "LoggingDriver", "json-file");
+    json_set_string(info, "LoggingDriver",
+                    engine->options.log_driver ? engine->options.log_driver : "json-file");
     json_set_string(info, "CgroupDriver", "cgroupfs");
     json_set_string(info, "IndexServerAddress", "https://index.docker.io/v1/");
     json_set_string(info, "DefaultRuntime", "skiff");
@@ -134,9 +135,8 @@ int api_info(struct request *request, struct error *err)
     json_set_int(info, "NEventsListener", 0);
     json_set_int(info, "NGoroutines", 0);
     json_object_set_new(info, "Plugins",
-                        json_pack("{s:[s], s:[s,s,s], s:n, s:[s,s,s]}", "Volume", "local", "Network",
-                                  "bridge", "host", "null", "Authorization", "Log", "json-file", "local",
-                                  "none"));
+                        json_pack("{s:[s], s:[s,s,s], s:n, s:o}", "Volume", "local", "Network", "bridge",
+                                  "host", "null", "Authorization", "Log", container_log_driver_names()));
     json_object_set_new(info, "Runtimes",
                         json_pack("{s:{s:s}}", "skiff", "path", engine->options.shim_program));
     json_object_set_new(info, "Swarm",
@@ -248,13 +248,22 @@ static bool labels_pass(const struct filters *filters, const struct engine_event
     return true;
 }
 
+// A filter for a kind of object lets pass events of such objects only; some kinds never have any here.
+static bool actors_pass(const struct filters *filters, const struct engine_event *event)
+{
+    static const char *const kinds[] = { "container", "network", "volume", "daemon", "plugin",
+                                         "service",   "node",    "secret", "config" };
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (!actor_passes(filters, event, kinds[i]))
+            return false;
+    return true;
+}
+
 static bool event_passes(const struct filters *filters, const struct engine_event *event)
 {
     return filters_pass(filters, "type", event->type) && action_passes(filters, event->action) &&
-           filters_pass(filters, "scope", "local") && actor_passes(filters, event, "container") &&
-           actor_passes(filters, event, "network") && actor_passes(filters, event, "volume") &&
-           actor_passes(filters, event, "daemon") && image_passes(filters, event) &&
-           labels_pass(filters, event);
+           filters_pass(filters, "scope", "local") && actors_pass(filters, event) &&
+           image_passes(filters, event) && labels_pass(filters, event);
 }
 
 static int time_parameter(const struct request *request, const char *name, int64_t *ret, struct error *err)
@@ -263,6 +272,23 @@ static int time_parameter(const struct request *request, const char *name, int64
     if (str_is_empty(text) || time_parse_docker(text, time_now_ns(), ret))
         return 0;
     return error_set(err, ERROR_INVALID, "invalid value for %s: %s", name, text);
+}
+
+// The form a client asks for by name (API 1.52: the first two, 1.53: all), else what the answer has always been called.
+static const char *events_media_type(const char *accept)
+{
+    static const char *const types[] = { "application/x-ndjson", "application/json-seq",
+                                         "application/jsonl" };
+    const char *chosen = "application/json";
+    size_t best = SIZE_MAX;
+    for (size_t i = 0; accept && i < sizeof types / sizeof *types; i++) {
+        const char *at = strstr(accept, types[i]);
+        if (at && (size_t)(at - accept) < best) {
+            best = (size_t)(at - accept);
+            chosen = types[i];
+        }
+    }
+    return chosen;
 }
 
 int api_events(struct request *request, struct error *err)
@@ -282,14 +308,16 @@ int api_events(struct request *request, struct error *err)
     struct engine_subscription *subscription = engine_events_subscribe(request->engine->events, since);
     if (!subscription)
         return error_set(err, ERROR_EXHAUSTED, "out of file descriptors");
-    struct writer out = http_reply_stream(request->http, 200, "application/json");
+    const char *type = events_media_type(http_exchange_header(request->http, "Accept"));
+    const char *mark = streq(type, "application/json-seq") ? "\x1e" : ""; // RFC 7464: before each text
+    struct writer out = http_reply_stream(request->http, 200, type);
     struct engine_event event;
     int r = 0;
     while (r == 0 && engine_events_next(subscription, until, http_exchange_fd(request->http), &event) == 1) {
         if (event_passes(&filters, &event)) {
             json_t *document = event_document(&event);
             char *text = json_text(document);
-            CLEANUP(cleanup_free) char *line = xasprintf("%s\n", text);
+            CLEANUP(cleanup_free) char *line = xasprintf("%s%s\n", mark, text);
             r = out.write(out.context, line, strlen(line));
             free(text);
             json_decref(document);

@@ -39,6 +39,15 @@ static void build_target(struct target *target, const struct options *options)
         target_query(target, "tail", options_string(options, "tail", ""));
 }
 
+static int clear_logs(struct cli *cli, const char *name, struct error *err)
+{
+    struct target target CLEANUP(target_done) = TARGET_INIT;
+    target_path(&target, "/containers/");
+    target_name(&target, name);
+    target_path(&target, "/logs");
+    return cli_call(cli, "DELETE", target.text.ptr, NULL, NULL, err);
+}
+
 static int run_logs(struct cli *cli, const struct options *options, struct error *err)
 {
     struct target target CLEANUP(target_done) = TARGET_INIT;
@@ -46,6 +55,8 @@ static int run_logs(struct cli *cli, const struct options *options, struct error
     struct frames frames = { 0 };
     char bytes[32768];
     bool is_raw;
+    if (options_bool(options, "clear", false))
+        return clear_logs(cli, options->arguments[0], err);
     build_target(&target, options);
     if (cli_connect(cli, err) < 0 ||
         client_stream_open(&cli->client, "GET", target.text.ptr, NULL, NULL, &stream, err) < 0)
@@ -68,6 +79,7 @@ static int run_logs(struct cli *cli, const struct options *options, struct error
 }
 
 static const struct option logs_options[] = {
+    { "clear", 0, OPTION_BOOL, NULL, "Forget the output so far instead of showing it" },
     { "details", 0, OPTION_BOOL, NULL, "Show extra details provided to logs" },
     { "follow", 'f', OPTION_BOOL, NULL, "Follow log output" },
     { "since", 0, OPTION_STRING, NULL,

@@ -22,10 +22,10 @@ static const struct command *const common[] = { &command_run,  &command_exec,   
                                                 &command_pull, &command_images, &command_version,
                                                 &command_info };
 static const struct command *const others[] = {
-    &command_attach,  &command_create, &command_events,  &command_history, &command_import, &command_inspect,
-    &command_kill,    &command_load,   &command_logs,    &command_pause,   &command_port,   &command_rename,
-    &command_restart, &command_rm,     &command_rmi,     &command_save,    &command_start,  &command_stop,
-    &command_tag,     &command_top,    &command_unpause, &command_update,  &command_wait,
+    &command_attach,  &command_create, &command_events, &command_history, &command_import, &command_inspect,
+    &command_kill,    &command_load,   &command_logs,   &command_pause,   &command_port,   &command_rename,
+    &command_restart, &command_rm,     &command_rmi,    &command_save,    &command_start,  &command_stats,
+    &command_stop,    &command_tag,    &command_top,    &command_unpause, &command_update, &command_wait,
 };
 
 struct member {
@@ -48,6 +48,7 @@ static const struct member container_members[] = {
     { "rm", &command_rm },
     { "run", &command_run },
     { "start", &command_start },
+    { "stats", &command_stats },
     { "stop", &command_stop },
     { "top", &command_top },
     { "unpause", &command_unpause },
@@ -77,7 +78,8 @@ static const struct member network_members[] = { { "inspect", &command_network_i
                                                  { "ls", &command_network_ls },
                                                  { "list", &command_network_ls },
                                                  { NULL, NULL } };
-static const struct member system_members[] = { { "events", &command_events },
+static const struct member system_members[] = { { "df", &command_system_df },
+                                                { "events", &command_events },
                                                 { "info", &command_info },
                                                 { "prune", &command_system_prune },
                                                 { NULL, NULL } };

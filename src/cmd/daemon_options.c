@@ -15,7 +15,7 @@
 #define DEFAULT_CONFIG_FILE "/etc/skiff/daemon.json"
 enum { CONFIG_MAX_BYTES = 1 << 20 };
 
-enum option_type { OPTION_STRING, OPTION_STRINGS, OPTION_BOOL, OPTION_INT, OPTION_LEVEL };
+enum option_type { OPTION_STRING, OPTION_STRINGS, OPTION_BOOL, OPTION_INT, OPTION_LEVEL, OPTION_PAIRS };
 
 struct option {
     const char *name; // long name
@@ -65,8 +65,14 @@ static const struct option options[] = {
       "Masquerade what leaves the bridge (default true)" },
     { "label", 0, "labels", OPTION_STRINGS, AT(labels), "key=value",
       "Label of the engine, shown by info; may be repeated" },
+    { "log-driver", 0, "log-driver", OPTION_STRING, AT(log_driver), "name",
+      "Log driver of containers that name none (default json-file)" },
+    { "log-opt", 0, "log-opts", OPTION_PAIRS, AT(log_options), "key=value",
+      "Option of that driver; may be repeated" },
     { "log-level", 'l', "log-level", OPTION_LEVEL, AT(log_level), "level",
       "debug, info, warn, error or fatal (default info)" },
+    { "metrics-addr", 0, "metrics-addr", OPTION_STRING, AT(metrics_address), "host:port",
+      "Serve figures for Prometheus here, at /metrics (default: nowhere)" },
     { "mtu", 0, "mtu", OPTION_INT, AT(mtu), "bytes", "MTU of the default bridge (default 1500)" },
     { "pidfile", 'p', "pidfile", OPTION_STRING, AT(pidfile), "file",
       "Write the process id here (default /run/skiff/skiffd.pid)" },
@@ -97,7 +103,7 @@ void daemon_options_done(struct daemon_options *o)
         void *at = (char *)o + options[i].offset;
         if (options[i].type == OPTION_STRING)
             free(*(char **)at);
-        else if (options[i].type == OPTION_STRINGS)
+        else if (options[i].type == OPTION_STRINGS || options[i].type == OPTION_PAIRS)
             strv_free(*(char ***)at);
     }
     *o = (struct daemon_options){ 0 };
@@ -126,6 +132,12 @@ static int set_text(struct daemon_options *o, const struct option *option, const
     switch (option->type) {
     case OPTION_STRING:
         free_and_strdup(at, text);
+        return 0;
+    case OPTION_PAIRS:
+        if (!strchr(text, '=') || *text == '=')
+            return error_set(err, ERROR_INVALID, "invalid argument \"%s\" for \"--%s\": key=value is wanted",
+                             text, option->name);
+        strv_push(at, text);
         return 0;
     case OPTION_STRINGS:
         strv_push(at, text);
@@ -246,6 +258,17 @@ static int set_json(struct daemon_options *o, const struct option *option, const
                        json_integer_value(value) <= INT32_MAX))
             *(int *)at = (int)json_integer_value(value);
         break;
+    case OPTION_PAIRS: { // {"max-size": "10m"}
+        const char *key;
+        json_t *item;
+        is_fine = json_is_object(value);
+        json_object_foreach((json_t *)(uintptr_t)value, key, item)
+        {
+            if ((is_fine = is_fine && json_is_string(item)))
+                strv_take(at, xasprintf("%s=%s", key, json_string_value(item)));
+        }
+        break;
+    }
     case OPTION_STRINGS:
         is_fine = json_is_array(value);
         for (size_t i = 0; is_fine && i < json_array_size(value); i++)
@@ -380,6 +403,6 @@ char *daemon_options_help(void)
     str_append(&out, "\nEvery option but --config-file, --help, --validate and --version may also stand in "
                      "the configuration file (JSON),\n"
                      "under the same name; lists are called hosts, insecure-registries, cdi-spec-dirs and "
-                     "labels there.\n");
+                     "labels there, and log-opts is an object.\n");
     return str_take(&out);
 }

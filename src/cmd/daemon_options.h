@@ -15,6 +15,8 @@ struct daemon_options {
     bool has_icc, has_ip_forward, has_ip_masq, has_init, is_debug;
     enum log_level log_level;
     char **insecure_registries, **labels, **cdi_directories;
+    char *metrics_address;           // "host:port"; NULL: no figures are served
+    char *log_driver, **log_options; // of containers that name none; options as "key=value"
     char *seccomp_profile, *cgroup_parent, *userns_mode;
     int stop_timeout_s;
     bool wants_help, wants_version, wants_validate;

@@ -1,5 +1,6 @@
 // skiffd: the engine. Options, sockets, the engine, and serving until SIGTERM or SIGINT; containers run on without it.
 #include "api/api.h"
+#include "api/metrics.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
@@ -16,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MAX_CONNECTIONS = 4096, GRACE_MS = 500 };
+enum { MAX_CONNECTIONS = 4096, MAX_METRICS_CONNECTIONS = 64, GRACE_MS = 500 };
 
 static int stop_fd = FD_NONE;
 
@@ -80,6 +81,8 @@ static struct engine_options engine_options_of(const struct daemon_options *o, c
         .init_program = init,
         .has_init = o->has_init,
         .labels = o->labels,
+        .log_driver = o->log_driver,
+        .log_options = o->log_options,
         .is_debug = o->log_level == LOG_LEVEL_DEBUG,
         .network = { .bridge = o->bridge,
                      .bip = o->bip,
@@ -103,6 +106,46 @@ static int listen_all(const struct daemon_options *o, int *sockets, struct error
     return 0;
 }
 
+// Figures for Prometheus have a listener and a server of their own, so that whoever may read them may do nothing else.
+struct metrics {
+    int socket; // FD_NONE: none wanted
+    struct http_server *server;
+    pthread_t thread;
+    bool is_running;
+};
+
+static void *metrics_run(void *context)
+{
+    struct metrics *m = context;
+    (void)http_server_run(m->server, &m->socket, 1, stop_fd, GRACE_MS);
+    return NULL;
+}
+
+static int metrics_start(struct metrics *m, const struct daemon_options *o, struct engine *engine,
+                         struct error *err)
+{
+    if (!o->metrics_address)
+        return 0;
+    CLEANUP(cleanup_free) char *url = xasprintf("tcp://%s", o->metrics_address);
+    int r = daemon_listen(url, NULL, &m->socket, err);
+    if (r < 0)
+        return r;
+    r = http_server_new(metrics_handler(engine), MAX_METRICS_CONNECTIONS, &m->server);
+    if (r == 0)
+        r = -pthread_create(&m->thread, NULL, metrics_run, m);
+    m->is_running = r == 0;
+    return r < 0 ? error_errno(err, r, "serve metrics at %s", o->metrics_address) : 0;
+}
+
+// stop_fd is readable.
+static void metrics_stop(struct metrics *m)
+{
+    if (m->is_running)
+        pthread_join(m->thread, NULL);
+    http_server_free(m->server);
+    fd_close(m->socket);
+}
+
 static int serve(const struct daemon_options *o, struct error *err)
 {
     int64_t begun_ns = time_monotonic_ns();
@@ -114,6 +157,7 @@ static int serve(const struct daemon_options *o, struct error *err)
     struct engine *engine = NULL;
     struct api *api = NULL;
     struct http_server *server = NULL;
+    struct metrics metrics = { .socket = FD_NONE };
     bool has_pidfile = false;
     for (size_t i = 0; i < count; i++)
         sockets[i] = FD_NONE;
@@ -129,6 +173,8 @@ static int serve(const struct daemon_options *o, struct error *err)
         if (r < 0)
             error_errno(err, r, "start the server");
     }
+    if (r == 0)
+        r = metrics_start(&metrics, o, engine, err);
     if (r == 0) {
         log_info("skiffd %s serves %s after %lld ms", SKIFF_VERSION, o->hosts[0],
                  (long long)((time_monotonic_ns() - begun_ns) / NS_PER_MS));
@@ -143,6 +189,7 @@ static int serve(const struct daemon_options *o, struct error *err)
     }
     if (has_pidfile)
         daemon_pidfile_remove(o->pidfile);
+    metrics_stop(&metrics);
     http_server_free(server);
     api_free(api);
     engine_close(engine);

@@ -149,6 +149,7 @@ static int replay_logs(struct container *c, int socket, const struct container_a
 {
     const struct container_log_query query = { .wants_stdout = attach->wants_stdout,
                                                .wants_stderr = attach->wants_stderr,
+                                               .is_raw = attach->is_raw,
                                                .tail = -1 };
     return container_logs(c->service, c->id, &query, FD_NONE, writer_to_fd(&socket), err);
 }
@@ -181,7 +182,7 @@ static int answer_and_join(struct container *c, struct container_attach *attach,
         return -1;
     struct container_attach allowed = *attach;
     allowed.wants_stdin = attach->wants_stdin && c->config.has_stdin;
-    attach_fill(m, &allowed, c->config.has_tty);
+    attach_fill(m, &allowed, c->config.has_tty || attach->is_raw);
     if (attach->wants_logs && replay_logs(c, socket, attach, err) < 0)
         return -1;
     if (!attach->wants_stream)

@@ -22,8 +22,7 @@
 enum { PROC_FILE_MAX = 1 << 20, FREEZE_TIMEOUT_MS = 10000, SWEEP_TIMEOUT_MS = 2000, PIDS_MAX = 1 << 20 };
 #define CGROUP_ROOT "/sys/fs/cgroup"
 
-// Directory of the hierarchy that has `controller` (NULL: any), for this container. Owned, or NULL.
-static char *cgroup_directory(const char *cgroup_path, pid_t pid, const char *controller)
+char *cgroup_directory(const char *cgroup_path, pid_t pid, const char *controller)
 {
     char name[64];
     CLEANUP(str_done) struct str text = STR_INIT;

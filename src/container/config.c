@@ -452,56 +452,6 @@ static int parse_names(const json_t *h, struct container_config *c, struct error
     return 0;
 }
 
-// --- logs
-static int log_option(const char *key, const char *value, struct shim_log_options *log, struct error *err)
-{
-    uint32_t n;
-    if (streq(key, "max-size")) {
-        if (streq(value, "-1"))
-            log->max_size_bytes = -1;
-        else if (!parse_size_bytes(value, &log->max_size_bytes) || log->max_size_bytes <= 0)
-            return error_set(err, ERROR_INVALID, "invalid value for max-size: %s", value);
-    } else if (streq(key, "max-file")) {
-        if (!parse_u32(value, 1000, &n) || n < 1)
-            return error_set(err, ERROR_INVALID, "max-file cannot be less than 1");
-        log->max_files = (int)n;
-    } else if (streq(key, "compress")) {
-        if (!streq(value, "true") && !streq(value, "false"))
-            return error_set(err, ERROR_INVALID, "invalid value for compress: %s", value);
-        log->wants_compression = streq(value, "true");
-    } else if (streq(key, "mode") && streq(value, "blocking")) {
-        return 0;
-    } else if (streq(key, "mode") || streq(key, "labels") || streq(key, "env") || streq(key, "tag") ||
-               streq(key, "labels-regex") || streq(key, "env-regex") || streq(key, "max-buffer-size")) {
-        return error_set(err, ERROR_UNSUPPORTED, "log option \"%s\" is not supported yet", key);
-    } else {
-        return error_set(err, ERROR_INVALID, "unknown log opt '%s' for json-file log driver", key);
-    }
-    return 0;
-}
-
-// Bounded where Docker is not: 20 MB in five files, rotated ones compressed, unless the client says
-// otherwise.
-static int parse_log(const json_t *h, struct container_config *c, struct error *err)
-{
-    const json_t *config = json_get_object(h, "LogConfig");
-    const char *type = json_get_string(config, "Type", ""), *key;
-    json_t *v;
-    c->log = (struct shim_log_options){
-        .driver = SHIM_LOG_JSON_FILE, .max_size_bytes = 20LL << 20, .max_files = 5, .wants_compression = true
-    };
-    if (streq(type, "none"))
-        c->log.driver = SHIM_LOG_NONE;
-    else if (streq(type, "local"))
-        return error_set(err, ERROR_UNSUPPORTED, "HostConfig.LogConfig.Type \"local\" is not supported yet");
-    else if (*type && !streq(type, "json-file"))
-        return error_set(err, ERROR_INVALID, "logger: no log driver named '%s' is registered", type);
-    json_object_foreach(json_get_object(config, "Config"), key,
-                        v) if (log_option(key, json_is_string(v) ? json_string_value(v) : "", &c->log, err) <
-                               0) return -1;
-    return 0;
-}
-
 // --- the rest
 static int parse_choices(const json_t *h, struct container_config *c, struct error *err)
 {
@@ -587,7 +537,7 @@ int container_config_parse(const json_t *config, const json_t *host_config, stru
     if (check_host_fields(host_config, err) == 0 && parse_config(config, &c, err) == 0 &&
         parse_simple(config, host_config, &c, err) == 0 && parse_modes(host_config, &c, err) == 0 &&
         parse_security(host_config, &c, err) == 0 && parse_sysctls(host_config, &c, err) == 0 &&
-        parse_names(host_config, &c, err) == 0 && parse_log(host_config, &c, err) == 0 &&
+        parse_names(host_config, &c, err) == 0 && config_parse_log(host_config, &c, err) == 0 &&
         parse_choices(host_config, &c, err) == 0 && parse_lifecycle(config, host_config, &c, err) == 0 &&
         config_parse_resources(host_config, &c, warnings, err) == 0 &&
         config_parse_mounts(host_config, &c, err) == 0 &&
@@ -627,12 +577,13 @@ void container_config_done(struct container_config *c)
 {
     lists_done(c);
     health_check_done(&c->health);
+    config_log_done(c);
     void *plain[] = {
-        c->hostname,          c->domainname,    c->user,          c->working_dir,    c->stop_signal_name,
-        c->network.container, c->pid.container, c->ipc.container, c->uts.container,  c->userns.container,
-        c->network_name,      c->cgroup_parent, c->mac_address,   c->cpuset_cpus,    c->cpuset_mems,
-        c->rlimits,           c->binds,         c->tmpfs,         c->devices,        c->device_rules,
-        c->sysctls,           c->extra_hosts,   c->log.path,      c->log.attributes, c->ports
+        c->hostname,          c->domainname,    c->user,          c->working_dir,   c->stop_signal_name,
+        c->network.container, c->pid.container, c->ipc.container, c->uts.container, c->userns.container,
+        c->network_name,      c->cgroup_parent, c->mac_address,   c->cpuset_cpus,   c->cpuset_mems,
+        c->rlimits,           c->binds,         c->tmpfs,         c->devices,       c->device_rules,
+        c->sysctls,           c->extra_hosts,   c->ports
     };
     char **lists[] = { c->env,         c->args,        c->group_add,        c->dns,
                        c->dns_search,  c->dns_options, c->masked_paths,     c->readonly_paths,

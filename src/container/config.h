@@ -55,6 +55,14 @@ struct extra_host {
     char *name, *ip; // ip may be "host-gateway"
 };
 
+// What goes with every line of the log; NULL: not asked for (log_options.h).
+struct log_choice {
+    char *tag; // template
+    char **labels, **env;
+    char *labels_regex, *env_regex;
+    char *address; // syslog: "unix:/path", "udp:host:port", "tcp:host:port"; NULL: the local one
+};
+
 struct container_config {
     // Config
     char *hostname, *domainname, *user, *working_dir, *stop_signal_name;
@@ -105,8 +113,10 @@ struct container_config {
     bool has_masked_paths, has_readonly_paths;
     char **annotations; // "key=value"
     bool is_seccomp_unconfined, has_seccomp_profile;
-    json_t *seccomp_profile;     // a client's own, or NULL: the engine's
-    struct shim_log_options log; // path is filled in by the caller
+    json_t *seccomp_profile; // a client's own, or NULL: the engine's
+    struct shim_log_options
+        log; // path is filled in by the caller, what depends on the container at the start
+    struct log_choice log_choice;
     struct network_port *ports;
     size_t port_count;
     unsigned console_rows, console_columns;
@@ -136,6 +146,16 @@ const char *signal_name(int number); // "SIGTERM"; NULL for unknown
 
 // --- parts, each with its own tests (config_mounts.c, config_ports.c, config_resources.c)
 
+// HostConfig.LogConfig (config_log.c).
+int config_parse_log(const json_t *host_config, struct container_config *ret, struct error *err);
+void config_log_done(struct container_config *config);
+int config_log_tag_check(const char *template, struct error *err);
+// Fill the engine's default driver and options (strv "key=value") into a completed HostConfig, where `given`, as the client sent
+// it, names no driver or the same one.
+void config_log_default(json_t *host_config, const json_t *given, const char *driver, char *const *options);
+const char *config_log_driver_name(enum shim_log_driver driver);
+// An array of all names. Owned.
+json_t *config_log_driver_names(void);
 // HostConfig.Binds, Mounts, Tmpfs.
 int config_parse_mounts(const json_t *host_config, struct container_config *ret, struct error *err);
 // The same for Config.Volumes: *ret gets declared_volumes.

@@ -30,6 +30,8 @@ struct container_options {
     int stop_timeout_s;          // 10
     const char *init_program;    // absolute path of skiff-init
     bool has_init;               // it is process 1 of containers that do not say whether
+    const char *log_driver;      // NULL: "json-file"
+    char **log_options;          // strv "key=value", for containers that name no other driver
     struct event_sink events;
     struct volume_service *volumes; // borrowed; must outlive the service
 };
@@ -121,6 +123,9 @@ int container_resize(struct container_service *containers, const char *name, uns
 int container_unlink(struct container_service *containers, const char *name, struct error *err);
 int container_remove(struct container_service *containers, const char *name, bool is_forced,
                      bool with_volumes, struct error *err);
+// What it has written, and that with its image's layers. Walks its directory: slow for large ones. ERROR_NOT_FOUND.
+int container_size(struct container_service *containers, const char *name, uint64_t *ret_written,
+                   uint64_t *ret_all, struct error *err);
 // Remove stopped ones for which keep() is false (NULL: all). Ids removed, owned strv.
 int container_prune(struct container_service *containers,
                     bool (*keep)(void *context, const struct container_info *info), void *context,
@@ -136,6 +141,7 @@ int container_wait_end(struct container_waiter *waiter, int cancel_fd, int *ret_
 
 struct container_attach {
     bool wants_stdin, wants_stdout, wants_stderr, wants_logs, wants_stream;
+    bool is_raw;             // without stream headers, as a terminal's
     const char *detach_keys; // "ctrl-p,ctrl-q" syntax, NULL: default
     const void *leading;     // stdin bytes that came with the request
     size_t leading_size;
@@ -151,6 +157,7 @@ int container_attach(struct container_service *containers, const char *name, str
 
 struct container_log_query {
     bool wants_stdout, wants_stderr, wants_follow, wants_timestamps, wants_details;
+    bool is_raw;                // without stream headers, as a terminal's
     int64_t since_ns, until_ns; // 0: none
     int64_t tail;               // lines; -1: all
 };
@@ -159,6 +166,10 @@ struct container_log_query {
 int container_logs(struct container_service *containers, const char *name,
                    const struct container_log_query *query, int cancel_fd, struct writer to,
                    struct error *err);
+// The names of the log drivers, as /info lists them: an array, owned.
+json_t *container_log_driver_names(void);
+// Forget the output so far: all files of the log, rotated ones as well. skiff's own. ERROR_UNSUPPORTED for drivers without files.
+int container_logs_clear(struct container_service *containers, const char *name, struct error *err);
 // {"Titles":[...],"Processes":[[...]]}, computed from the host's /proc, never by a program of the image.
 int container_top(struct container_service *containers, const char *name, const char *ps_args, json_t **ret,
                   struct error *err);

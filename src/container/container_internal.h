@@ -122,6 +122,7 @@ struct container_service {
 
     struct spares *spares; // the next starts' shims
     struct timers *timers; // restarts and probes
+    struct stats_sampler *stats;
 };
 
 // --- service.c
@@ -154,6 +155,8 @@ char *container_state_key(const char *id);
 char *container_host_file(const struct container *c, const char *name);
 // Does it join a namespace of another container? Then the other's user namespace comes with it.
 bool container_joins_another(const struct container *c);
+// Where its log is, when its driver writes files. Owned.
+char *container_log_path(const struct container *c);
 // The name inside where the client gave none (create.c).
 void container_choose_hostname(struct container *c);
 bool container_is_running(struct container *c); // running or paused
@@ -268,11 +271,21 @@ void health_recover(struct container *c);
 timer_work health_due;
 // State.Health as the API shows it, owned; NULL: no check. c->lock is held.
 json_t *health_document(const struct container *c);
+// --- size.c
+// Bytes of the files the container has written, each inode once.
+uint64_t container_written_bytes(const struct container *c);
+
+// --- stats.c
+struct stats_sampler *stats_sampler_new(void);
+// Every listener has ended (their connections are shut before).
+void stats_sampler_free(struct stats_sampler *sampler);
 
 // --- recover.c
 int recover(struct container_service *s, struct error *err);
 
 // --- cgroup.c
+// Directory of the hierarchy that has `controller` (NULL: any), for this container. Owned, or NULL.
+char *cgroup_directory(const char *cgroup_path, pid_t pid, const char *controller);
 // Processes of the container's cgroup. Owned array. -errno.
 int cgroup_pids(const char *cgroup_path, pid_t pid, pid_t **ret, size_t *ret_count);
 // Freeze or thaw, and wait until it is so (bounded). 0 or -errno.

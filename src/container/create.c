@@ -150,6 +150,8 @@ static int take_documents(struct container *c, const json_t *config, const json_
     if (config_merge_image(config, image->config, &c->config_document, err) < 0)
         return -1;
     c->host_config_document = host_config_complete(host_config);
+    config_log_default(c->host_config_document, host_config, c->service->options.log_driver,
+                       c->service->options.log_options);
     c->networking_document = json_is_object(networking) ? json_deep_copy(networking) : NULL;
     if (container_config_parse(c->config_document, c->host_config_document, &c->config, warnings, err) < 0)
         return -1;
@@ -168,7 +170,7 @@ static int prepare(struct container *c, const char *name, struct error *err)
     const char *parent =
         c->config.cgroup_parent ? c->config.cgroup_parent : c->service->options.cgroup_parent;
     c->cgroup_path = xasprintf("%s/%s", parent, c->id);
-    c->config.log.path = xasprintf("%s/%s-json.log", c->directory, c->id);
+    c->config.log.path = container_log_path(c);
     if (mounts_resolve(c, err) < 0)
         return -1;
     if (!container_joins_another(c) && !strv_len(c->config.links) &&

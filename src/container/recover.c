@@ -46,7 +46,7 @@ static int rebuild(struct container *c, const json_t *record, struct error *err)
     c->restart = c->config.restart;
     mounts_load(c, json_get_array(record, "mounts"));
     container_choose_hostname(c);
-    c->config.log.path = xasprintf("%s/%s-json.log", c->directory, c->id);
+    c->config.log.path = container_log_path(c);
     const char *parent =
         c->config.cgroup_parent ? c->config.cgroup_parent : c->service->options.cgroup_parent;
     c->cgroup_path = xasprintf("%s/%s", parent, c->id);
@@ -242,7 +242,7 @@ static struct container *dead_container(struct container_service *s, const char 
     c->config.args = json_get_strv(config, "Cmd");
     if (strv_len(c->config.args) == 0)
         strv_push(&c->config.args, "");
-    c->config.log.path = xasprintf("%s/%s-json.log", c->directory, c->id);
+    c->config.log.path = container_log_path(c);
     c->cgroup_path = xasprintf("%s/%s", s->options.cgroup_parent, id);
     mounts_load(c, json_get_array(record, "mounts"));
     c->state.status = CONTAINER_DEAD;

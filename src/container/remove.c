@@ -8,10 +8,8 @@
 #include "base/str.h"
 #include "store/meta.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { KILL_TIMEOUT_MS = 10000 };
@@ -121,28 +119,6 @@ int container_remove(struct container_service *s, const char *name, bool is_forc
     return r;
 }
 
-// Bytes of the regular files below dir, bounded in depth.
-static uint64_t tree_bytes(const char *path, unsigned level)
-{
-    uint64_t total = 0;
-    DIR *dir = level < 64 ? opendir(path) : NULL;
-    for (struct dirent *e; dir && (e = readdir(dir));) {
-        struct stat st;
-        if (streq(e->d_name, ".") || streq(e->d_name, "..") ||
-            fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-            continue;
-        if (S_ISREG(st.st_mode))
-            total += (uint64_t)st.st_size;
-        if (!S_ISDIR(st.st_mode))
-            continue;
-        CLEANUP(cleanup_free) char *below = xasprintf("%s/%s", path, e->d_name);
-        total += tree_bytes(below, level + 1);
-    }
-    if (dir)
-        closedir(dir);
-    return total;
-}
-
 int container_prune(struct container_service *s,
                     bool (*keep)(void *context, const struct container_info *info), void *context,
                     char ***ret_ids, uint64_t *ret_bytes, struct error *err)
@@ -157,8 +133,7 @@ int container_prune(struct container_service *s,
              info->status != CONTAINER_DEAD) ||
             (keep && keep(context, info)))
             continue;
-        CLEANUP(cleanup_free) char *upper = xasprintf("%s/upper", all[i]->directory);
-        uint64_t size = tree_bytes(upper, 0);
+        uint64_t size = container_written_bytes(all[i]);
         struct error ignored; // one that was started or removed meanwhile is simply not pruned
         if (container_remove(s, all[i]->id, false, false, &ignored) < 0)
             continue;

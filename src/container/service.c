@@ -231,7 +231,7 @@ struct container_info *container_snapshot(struct container *c)
     info->created_ns = c->created_ns;
     info->path = xstrdup(c->config.args[0]);
     info->args = strv_copy(c->config.args + 1);
-    if (c->config.log.driver != SHIM_LOG_NONE)
+    if (c->config.log.driver == SHIM_LOG_JSON_FILE)
         info->log_path = xstrdup(c->config.log.path);
     info->hostname_path = container_host_file(c, "hostname");
     info->hosts_path = container_host_file(c, "hosts");
@@ -383,6 +383,12 @@ void container_event(struct container *c, const char *action, const char *extra_
     free(a);
 }
 
+char *container_log_path(const struct container *c)
+{
+    const char *name = c->config.log.driver == SHIM_LOG_LOCAL ? "local-logs.log" : "json.log";
+    return xasprintf("%s/%s-%s", c->directory, c->id, name);
+}
+
 // --- records
 char *container_state_key(const char *id)
 {
@@ -457,6 +463,8 @@ static void copy_options(struct container_service *s, const struct container_opt
     s->options.seccomp_profile = xstrdup(options->seccomp_profile);
     s->options.cdi_directories = strv_copy(options->cdi_directories);
     s->options.init_program = xstrdup(options->init_program);
+    s->options.log_driver = xstrdup(options->log_driver);
+    s->options.log_options = strv_copy(options->log_options);
     if (s->options.stop_timeout_s <= 0)
         s->options.stop_timeout_s = 10;
 }
@@ -478,10 +486,22 @@ static bool must_keep_host_files_in_data(const struct container_service *s)
     return statfs(s->options.exec_root, &st) == 0 && st.f_type == TMPFS_MAGIC && !kernel_is_at_least(6, 3);
 }
 
+// Refuse at the engine's start what every create would be refused for.
+static int check_log_defaults(const struct container_service *s, struct error *err)
+{
+    struct container_config c = { 0 };
+    CLEANUP(json_cleanup) json_t *host_config = json_pack("{s:{s:{}}}", "LogConfig", "Config");
+    config_log_default(host_config, NULL, s->options.log_driver, s->options.log_options);
+    int r = config_parse_log(host_config, &c, err);
+    config_log_done(&c);
+    return r < 0 ? error_wrap(err, "failed to set log opts") : 0;
+}
+
 static void service_free(struct container_service *s)
 {
     size_t at = 0;
     spares_free(s->spares);
+    stats_sampler_free(s->stats);
     for (const struct map_entry *e; (e = map_next(&s->by_id, &at));)
         container_unref(e->value);
     timers_free(s->timers);
@@ -492,10 +512,11 @@ static void service_free(struct container_service *s)
     json_decref(s->seccomp_profile);
     const char *texts[] = { s->options.exec_root,   s->options.shim_program,    s->options.cgroup_parent,
                             s->options.userns_mode, s->options.seccomp_profile, s->options.init_program,
-                            s->containers_directory };
+                            s->options.log_driver,  s->containers_directory };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         free((void *)(uintptr_t)texts[i]);
     strv_free(s->options.cdi_directories);
+    strv_free(s->options.log_options);
     fd_close(s->epoll_fd);
     fd_close(s->wake_fd);
     free(s);
@@ -521,6 +542,7 @@ int container_service_open(struct store *store, struct image_service *images,
         [TIMER_RESTART] = restart_due, [TIMER_HEALTH] = health_due
     };
     s->timers = timers_new(works);
+    s->stats = stats_sampler_new();
     userns_allocator_init(&s->userns);
     pthread_mutex_init(&s->lock, NULL);
     pthread_mutex_init(&s->janitor_lock, NULL);
@@ -531,7 +553,8 @@ int container_service_open(struct store *store, struct image_service *images,
     s->keeps_host_files_in_data = must_keep_host_files_in_data(s);
     if (r < 0) {
         error_errno(err, r, "make directories for containers");
-    } else if (load_seccomp_profile(s, err) == 0 && monitor_start(s, err) == 0) {
+    } else if (check_log_defaults(s, err) == 0 && load_seccomp_profile(s, err) == 0 &&
+               monitor_start(s, err) == 0) {
         if (recover(s, err) == 0) {
             *ret = s;
             return 0;

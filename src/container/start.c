@@ -14,6 +14,7 @@
 #include "codec/json.h"
 #include "container/hostfiles.h"
 #include "container/links.h"
+#include "container/log_options.h"
 #include "container/shim_client.h"
 #include "store/layer.h"
 
@@ -353,7 +354,8 @@ char **container_lower_directories(struct container *c)
     return lower;
 }
 
-static int spawn(struct container *c, json_t *spec, struct shim_start *ret, struct error *err)
+static int spawn(struct container *c, json_t *spec, const struct shim_log_options *log,
+                 struct shim_start *ret, struct error *err)
 {
     int seccomp_fd;
     if (container_seccomp_program(c, &seccomp_fd, err) < 0)
@@ -370,7 +372,7 @@ static int spawn(struct container *c, json_t *spec, struct shim_start *ret, stru
                                         .is_volatile = c->config.is_auto_remove,
                                         .has_stdin = c->config.has_stdin,
                                         .is_stdin_once = c->config.is_stdin_once,
-                                        .log = c->config.log,
+                                        .log = *log,
                                         .oci_config = spec };
     const struct shim_program program = container_shim_program(c->service);
     struct shim_spare spare = spares_take_shim(c->service->spares);
@@ -480,11 +482,14 @@ static int launch(struct container *c, struct error *err)
         return -1;
     if (c->state.run > 0) // a former run's exit record must not pass for this one's
         forget_exit_record(c);
+    CLEANUP(shim_log_options_done) struct shim_log_options log = { 0 };
+    if (log_options_for_start(c, &log, err) < 0)
+        return -1;
     if (reserve_network(c, err) < 0 || write_host_files(c, err) < 0)
         return -1;
     if (mounts_begin_run(c, err) < 0)
         return -1;
-    if (spawn(c, spec, &start, err) < 0)
+    if (spawn(c, spec, &log, &start, err) < 0)
         return explain(err);
     json_decref(c->process);
     c->process = json_incref(json_object_get(spec, "process"));

@@ -67,6 +67,8 @@ static int open_services(struct engine *engine, struct error *err)
         .stop_timeout_s = o->stop_timeout_s,
         .init_program = o->init_program,
         .has_init = o->has_init,
+        .log_driver = o->log_driver,
+        .log_options = o->log_options,
         .events = events,
         .volumes = engine->volumes,
     };

@@ -17,7 +17,9 @@ struct engine_options {
     const char *init_program;
     bool has_init;
     struct network_options network;
-    char **labels; // strv "k=v", shown by /info
+    char **labels;          // strv "k=v", shown by /info
+    const char *log_driver; // NULL: "json-file"
+    char **log_options;     // strv "key=value"
     bool is_debug;
 };
 

@@ -317,6 +317,20 @@ int http_hijack(struct http_exchange *exchange, const char *type, int *ret_fd, s
     return 0;
 }
 
+int http_upgrade(struct http_exchange *exchange, const char *protocol, struct str *ret_leading)
+{
+    struct str head = STR_INIT;
+    begin_head(exchange, &head, 101, NULL);
+    str_appendf(&head, "Connection: Upgrade\r\nUpgrade: %s\r\n\r\n", protocol);
+    struct iovec iov[] = { piece(head.ptr, head.len) };
+    int r = exchange_send(exchange, iov, 1);
+    str_done(&head);
+    exchange->is_keep_alive = false;
+    str_append_n(ret_leading, exchange->input->buffered.ptr, exchange->input->buffered.len);
+    str_clear(&exchange->input->buffered);
+    return r;
+}
+
 bool http_exchange_is_answered(const struct http_exchange *exchange)
 {
     return exchange->is_answered;

@@ -47,5 +47,9 @@ bool http_exchange_wants_upgrade(const struct http_exchange *exchange);
 // The connection leaves HTTP: answer 101 (when the client asked for `Upgrade: tcp`) or 200 with this type, then the socket
 // is the caller's (*ret_fd, owned), with what was read ahead appended to *ret_leading. Read the body first. 0 or -errno.
 int http_hijack(struct http_exchange *exchange, const char *type, int *ret_fd, struct str *ret_leading);
+// Go over to another protocol on this connection: answer 101 with `Upgrade: protocol` and the headers added. The socket stays
+// the server's: the handler talks over http_exchange_fd until it returns, and stopping the server shuts it. What was read
+// ahead is appended to *ret_leading. 0 or -errno.
+int http_upgrade(struct http_exchange *exchange, const char *protocol, struct str *ret_leading);
 // Has any part of an answer been sent?
 bool http_exchange_is_answered(const struct http_exchange *exchange);

@@ -73,7 +73,7 @@ void children_reap(struct shim *shim)
 {
     int status;
     for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
-        if (shim_log_reaped(&shim->log, pid))
+        if (shim_log_reaped(&shim->log, pid, status))
             continue;
         if (pid == shim->init.pid) {
             reaped(shim, &shim->init, status);
@@ -190,6 +190,9 @@ int exits_timeout_ms(const struct shim *shim)
     for (p = shim->execs; p; p = p->next)
         if (p->is_reaped && !p->is_told && (first == 0 || p->drain_deadline_ns < first))
             first = p->drain_deadline_ns;
+    int64_t log = shim_log_deadline_ns(&shim->log);
+    if (log && (first == 0 || log < first))
+        first = log;
     if (first == 0)
         return -1;
     int64_t left = first - time_monotonic_ns();

@@ -1,9 +1,8 @@
 // Theory of operation. shim_log_write takes what one read(2) of a pipe brought, turns every finished line
 // into a record and writes all records with one write(2). A line without an end waits in lines[stream]; when
 // it reaches LOG_PIECE_MAX a piece goes out (never cutting a UTF-8 sequence), later pieces carry the time of
-// the first. A record is whole or not there: a short write (disk full) is taken back with ftruncate and the
-// batch is lost, the container is not. Rotation happens before the batch that would pass the limit; one
-// compressor child at most works behind it.
+// the first. Files and their rotation are log_file.c's affair; for syslog and journald every record is a message
+// (log_message.c) that goes to a socket or waits for it (log_sink.c).
 #include "shim/log.h"
 
 #include "base/clock.h"
@@ -11,7 +10,6 @@
 #include "base/id.h"
 #include "base/mem.h"
 #include "codec/json.h"
-#include "shim/compress.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -22,117 +20,106 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { LOG_MODE = 0640, BATCH_KEEP_MAX = 64 * 1024 };
+enum { BATCH_KEEP_MAX = 64 * 1024 };
 
 static const char *const STREAM_NAMES[] = { "stdout", "stderr" };
 _Static_assert(sizeof(STREAM_NAMES) / sizeof(STREAM_NAMES[0]) == LOG_STREAM_COUNT, "a name for each stream");
 
+static void local_attributes(struct shim_log *log);
+
+static bool is_file(const struct shim_log *log)
+{
+    return log->options.driver == SHIM_LOG_JSON_FILE || log->options.driver == SHIM_LOG_LOCAL;
+}
+
+static bool is_sink(const struct shim_log *log)
+{
+    return log->options.driver == SHIM_LOG_SYSLOG || log->options.driver == SHIM_LOG_JOURNALD;
+}
+
 int shim_log_reopen(struct shim_log *log)
 {
-    log->fd = fd_close(log->fd);
-    log->size = 0;
-    if (log->options.driver == SHIM_LOG_NONE)
-        return 0;
-    log->fd = open(log->options.path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, LOG_MODE);
-    if (log->fd < 0)
-        return -errno;
-    struct stat st;
-    if (fstat(log->fd, &st) == 0)
-        log->size = st.st_size;
-    return 0;
+    return is_file(log) ? log_file_reopen(&log->file, &log->options) : 0;
 }
 
 int shim_log_open(struct shim_log *log, struct shim_log_options *options)
 {
-    *log = (struct shim_log){ .options = *options, .fd = FD_NONE };
-    options->path = options->attributes = NULL;
+    *log = (struct shim_log){ .options = *options, .file = { .fd = FD_NONE } };
+    *options = (struct shim_log_options){ 0 };
     for (int i = 0; i < LOG_STREAM_COUNT; i++)
         str_init(&log->lines[i].text, 0);
     str_init(&log->batch, 0);
+    str_init(&log->local_attributes, 0);
+    if (log->options.driver == SHIM_LOG_LOCAL)
+        local_attributes(log);
+    if (is_sink(log))
+        log_sink_init(&log->sink, &log->options);
     return shim_log_reopen(log);
+}
+
+void shim_log_listen(struct shim_log *log, struct loop *loop, void (*on_room)(void *context), void *context)
+{
+    if (is_sink(log))
+        log_sink_listen(&log->sink, loop, on_room, context);
 }
 
 void shim_log_close(struct shim_log *log)
 {
-    log->fd = fd_close(log->fd);
+    log->file.fd = fd_close(log->file.fd);
+    if (is_sink(log))
+        log_sink_done(&log->sink);
     for (int i = 0; i < LOG_STREAM_COUNT; i++)
         str_done(&log->lines[i].text);
     str_done(&log->batch);
-    free(log->options.path);
-    free(log->options.attributes);
-    log->options.path = log->options.attributes = NULL;
+    str_done(&log->local_attributes);
+    shim_log_options_done(&log->options);
 }
 
-bool shim_log_reaped(struct shim_log *log, pid_t pid)
+bool shim_log_reaped(struct shim_log *log, pid_t pid, int status)
 {
-    if (log->compressor != pid)
-        return false;
-    log->compressor = 0;
-    return true;
+    return is_file(log) && log_file_reaped(&log->file, &log->options, pid, status);
 }
 
-// path.1 -> path.2, ... up to max_files - 1; what falls off the end is gone.
-static void shift_files(const struct shim_log *log)
+bool shim_log_is_congested(const struct shim_log *log)
 {
-    const char *suffixes[] = { "", ".gz" };
-    for (int i = log->options.max_files - 2; i >= 1; i--) {
-        for (int s = 0; s < 2; s++) {
-            char *from CLEANUP(cleanup_free) = xasprintf("%s.%d%s", log->options.path, i, suffixes[s]);
-            char *to CLEANUP(cleanup_free) = xasprintf("%s.%d%s", log->options.path, i + 1, suffixes[s]);
-            char *other CLEANUP(cleanup_free) = xasprintf("%s.%d%s", log->options.path, i + 1, suffixes[!s]);
-            if (rename(from, to) == 0)
-                (void)unlink(other);
-        }
-    }
+    return is_sink(log) && log_sink_is_congested(&log->sink);
 }
 
-static void rotate(struct shim_log *log)
+bool shim_log_is_busy(const struct shim_log *log)
 {
-    if (log->options.max_files <= 1) {
-        if (log->fd >= 0 && ftruncate(log->fd, 0) == 0)
-            log->size = 0;
-        return;
-    }
-    if (log->compressor > 0) {
-        (void)waitpid(log->compressor, NULL, 0);
-        log->compressor = 0;
-    }
-    shift_files(log);
-    char *first CLEANUP(cleanup_free) = xasprintf("%s.1", log->options.path);
-    char *zipped CLEANUP(cleanup_free) = xasprintf("%s.1.gz", log->options.path);
-    (void)unlink(zipped);
-    (void)rename(log->options.path, first);
-    (void)shim_log_reopen(log);
-    if (log->options.wants_compression)
-        log->compressor = compress_in_background(first, zipped);
+    return log->file.compressor > 0 || (is_sink(log) && log->sink.queue.len > 0);
+}
+
+int64_t shim_log_deadline_ns(const struct shim_log *log)
+{
+    return is_sink(log) ? log->sink.retry_ns : 0;
+}
+
+void shim_log_tick(struct shim_log *log, int64_t now_ns)
+{
+    if (is_sink(log) && log->sink.retry_ns && now_ns >= log->sink.retry_ns)
+        log_sink_push(&log->sink);
 }
 
 static void batch_out(struct shim_log *log)
 {
-    struct str *batch = &log->batch;
-    if (batch->len == 0)
+    if (log->batch.len == 0)
         return;
-    int64_t max = log->options.max_size_bytes;
-    if (max > 0 && log->size > 0 && log->size + (int64_t)batch->len > max)
-        rotate(log);
-    if (log->fd >= 0) {
-        if (fd_write_all(log->fd, batch->ptr, batch->len) == 0)
-            log->size += (int64_t)batch->len;
-        else
-            (void)!ftruncate(log->fd, log->size);
-    }
-    if (batch->cap > BATCH_KEEP_MAX)
-        str_done(batch);
+    log_file_append(&log->file, &log->options, log->batch.ptr, log->batch.len);
+    if (log->batch.cap > BATCH_KEEP_MAX)
+        str_done(&log->batch);
     else
-        str_clear(batch);
+        str_clear(&log->batch);
 }
 
 static void json_record(struct shim_log *log, enum log_stream stream, const char *text, size_t n,
                         int64_t time_ns)
 {
-    char time[TIME_TEXT_MAX];
-    time_format_rfc3339(time_ns, time);
     struct str *out = &log->batch;
+    if (time_ns != log->time_ns || !log->time_text[0]) { // all lines of one read have the same
+        time_format_rfc3339(time_ns, log->time_text);
+        log->time_ns = time_ns;
+    }
     str_append(out, "{\"log\":");
     json_append_quoted(out, text, n);
     str_append(out, ",\"stream\":\"");
@@ -143,7 +130,7 @@ static void json_record(struct shim_log *log, enum log_stream stream, const char
         str_append(out, log->options.attributes);
     }
     str_append(out, ",\"time\":\"");
-    str_append(out, time);
+    str_append(out, log->time_text);
     str_append(out, "\"}\n");
 }
 
@@ -172,7 +159,25 @@ static void put_bytes(struct str *out, unsigned field, const char *bytes, size_t
 
 // LogEntry { string source = 1; int64 time_nano = 2; bytes line = 3; bool partial = 4;
 //            PartialLogEntryMetadata { bool last = 1; string id = 2; int32 ordinal = 3; }
-//            partial_log_metadata = 5; }
+//            partial_log_metadata = 5; repeated Attribute { string key = 1; string value = 2; } = 6; }
+// The last one is ours: Docker's reader passes over it.
+static void local_attributes(struct shim_log *log)
+{
+    struct error ignored;
+    json_t *j CLEANUP(json_cleanup) = NULL, *value;
+    const char *key;
+    if (!log->options.attributes ||
+        json_parse(log->options.attributes, strlen(log->options.attributes), &j, &ignored) < 0)
+        return;
+    json_object_foreach(j, key, value)
+    {
+        struct str pair CLEANUP(str_done) = STR_INIT;
+        put_bytes(&pair, 1, key, strlen(key));
+        put_bytes(&pair, 2, json_string_value(value), json_string_length(value));
+        put_bytes(&log->local_attributes, 6, pair.ptr, pair.len);
+    }
+}
+
 static void local_record(struct shim_log *log, enum log_stream stream, const char *text, size_t n,
                          bool is_last)
 {
@@ -182,7 +187,7 @@ static void local_record(struct shim_log *log, enum log_stream stream, const cha
     size_t id_size = strlen(line->partial_id);
     size_t meta_size = (is_last ? 2u : 0u) + 2 + id_size + 1 + varint_size(line->ordinal + 1);
     size_t size = 2 + source_size + 1 + varint_size((uint64_t)line->time_ns) + 1 + varint_size(n) + n +
-                  (is_partial ? 2 + 2 + meta_size : 0);
+                  (is_partial ? 2 + 2 + meta_size : 0) + log->local_attributes.len;
     struct str *out = &log->batch;
     uint32_t frame = htobe32((uint32_t)size);
     str_append_n(out, &frame, sizeof frame);
@@ -203,7 +208,25 @@ static void local_record(struct shim_log *log, enum log_stream stream, const cha
         put_varint(out, 3 << 3);
         put_varint(out, line->ordinal + 1);
     }
+    str_append_n(out, log->local_attributes.ptr, log->local_attributes.len);
     str_append_n(out, &frame, sizeof frame);
+}
+
+static void sink_record(struct shim_log *log, enum log_stream stream, const char *text, size_t n,
+                        bool is_last)
+{
+    struct log_line *line = &log->lines[stream];
+    const struct log_message m = { .stream = stream,
+                                   .text = text,
+                                   .size = n,
+                                   .time_ns = line->time_ns,
+                                   .is_partial = !is_last || line->ordinal > 0,
+                                   .is_last = is_last,
+                                   .partial_id = line->partial_id,
+                                   .ordinal = line->ordinal + 1 };
+    struct str packet CLEANUP(str_done) = STR_INIT;
+    log_message_format(&log->options, &m, &packet);
+    log_sink_add(&log->sink, packet.ptr, packet.len);
 }
 
 // One record: a whole line or its last piece (text ends with the newline then), or a piece of one.
@@ -215,6 +238,8 @@ static void record(struct shim_log *log, enum log_stream stream, const char *tex
         id_random_hex(line->partial_id, 16);
     if (log->options.driver == SHIM_LOG_JSON_FILE)
         json_record(log, stream, text, n, line->time_ns);
+    else if (is_sink(log))
+        sink_record(log, stream, text, is_last ? n - 1 : n, is_last);
     else
         local_record(log, stream, text, is_last ? n - 1 : n, is_last);
     line->ordinal = is_last ? 0 : line->ordinal + 1;

@@ -1,6 +1,6 @@
 // Theory of operation. A process has a stdin we write (`in`, or the terminal) and outputs we read (`out`,
 // `err`, or the terminal). Output goes to the log first, then to every client. Two rules bound memory:
-//   1. while any client still has output waiting, the outputs are not read;
+//   1. while any client still has output waiting, or the log's socket too much, the outputs are not read;
 //   2. while input waits for the process (`pending_in`), no client is read.
 // process_update derives what the loop is asked for from these two, and is called after every change.
 #include "shim/shim_internal.h"
@@ -115,7 +115,9 @@ static bool has_slow_client(const struct process *process)
 void process_update(struct process *process)
 {
     struct loop *loop = &process->shim->loop;
-    uint32_t reading = has_slow_client(process) && process->drain_deadline_ns == 0 ? 0 : EPOLLIN;
+    bool must_wait =
+        has_slow_client(process) || (is_init(process) && shim_log_is_congested(&process->shim->log));
+    uint32_t reading = must_wait && process->drain_deadline_ns == 0 ? 0 : EPOLLIN;
     uint32_t writing = process->pending_in.len > 0 ? EPOLLOUT : 0;
     // Keys and input mean something only now that we know what the process has.
     for (struct client *c = process->clients; c; c = c->next) {
@@ -237,7 +239,8 @@ static void output_ready(struct watch *watch, uint32_t events)
         }
         (void)read_output(process, watch);
     }
-    if (has_slow_client(process) || (process->has_terminal && (events & EPOLLOUT)))
+    if (has_slow_client(process) || (process->has_terminal && (events & EPOLLOUT)) ||
+        shim_log_is_congested(&process->shim->log))
         process_update(process);
 }
 

@@ -128,6 +128,13 @@ static void say_namespaces(pid_t pid)
     (void)shimproto_send(SHIM_CONTROL_FD, &message, NULL, 0);
 }
 
+// The log's socket takes more again: read on.
+static void log_has_room(void *context)
+{
+    struct shim *shim = context;
+    process_update(&shim->init);
+}
+
 // From the child's birth to its barrier; skiffd plugs the network meanwhile.
 static int create_container(struct shim *shim, struct shim_create *create, struct runtime_plan *plan,
                             struct preparation *early, struct error *err)
@@ -146,6 +153,7 @@ static int create_container(struct shim *shim, struct shim_create *create, struc
         say_namespaces(shim->container.pid);
     write_pid(shim);
     (void)shim_log_open(&shim->log, &create->log);
+    shim_log_listen(&shim->log, &shim->loop, log_has_room, shim);
     if ((r = loop_open(&shim->loop)) < 0 || (r = fcntl(SHIM_CONTROL_FD, F_SETFL, O_NONBLOCK)) < 0) {
         (void)runtime_destroy(&shim->container, &(struct error){ 0 });
         return error_errno(err, r, "set up the loop");
@@ -240,20 +248,23 @@ void shim_start(struct shim *shim, struct connection *control)
 }
 
 // Until the end is told and every client has its output. Somebody who pages through it may take all day; only
-// after RELEASE is that no longer waited for. A compressor still at work finishes without us.
+// after RELEASE is that no longer waited for. What is left to do for the log is waited for as long at most.
 static void run(struct shim *shim)
 {
     int64_t deadline = 0;
-    while (!shim->is_exited || shim->client_count > 0) {
+    while (!shim->is_exited || shim->client_count > 0 || shim_log_is_busy(&shim->log)) {
         int timeout_ms = exits_timeout_ms(shim);
-        if (shim->is_exited && shim->is_released) {
+        if (shim->is_exited && (shim->is_released || shim->client_count == 0)) {
             int64_t now = time_monotonic_ns();
             deadline = deadline ? deadline : now + RELEASED_LINGER_MS * NS_PER_MS;
             if (now >= deadline)
                 return;
-            timeout_ms = (int)((deadline - now) / NS_PER_MS) + 1;
+            int left_ms = (int)((deadline - now) / NS_PER_MS) + 1;
+            timeout_ms = timeout_ms < 0 || left_ms < timeout_ms ? left_ms : timeout_ms;
         }
         loop_run_once(&shim->loop, timeout_ms);
+        if (shim_log_deadline_ns(&shim->log))
+            shim_log_tick(&shim->log, time_monotonic_ns());
         exits_settle(shim);
     }
 }

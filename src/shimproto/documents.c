@@ -3,8 +3,17 @@
 #include "codec/json.h"
 #include "shimproto/shimproto.h"
 
-static const char *const LOG_DRIVERS[] = { "json-file", "local", "none" };
-_Static_assert(sizeof(LOG_DRIVERS) / sizeof(LOG_DRIVERS[0]) == SHIM_LOG_NONE + 1, "a name for each driver");
+static const char *const LOG_DRIVERS[] = { "json-file", "local", "none", "syslog", "journald" };
+_Static_assert(sizeof(LOG_DRIVERS) / sizeof(LOG_DRIVERS[0]) == SHIM_LOG_DRIVER_COUNT,
+               "a name for each driver");
+
+void shim_log_options_done(struct shim_log_options *options)
+{
+    char *texts[] = { options->path, options->attributes, options->address, options->tag, options->format };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        free(texts[i]);
+    *options = (struct shim_log_options){ 0 };
+}
 
 void shim_create_done(struct shim_create *create)
 {
@@ -15,8 +24,7 @@ void shim_create_done(struct shim_create *create)
     free(create->layers_dir);
     strv_free(create->lower);
     free(create->upper_parent);
-    free(create->log.path);
-    free(create->log.attributes);
+    shim_log_options_done(&create->log);
     json_decref(create->oci_config);
     *create = (struct shim_create){ 0 };
 }
@@ -37,6 +45,14 @@ static json_t *log_emit(const struct shim_log_options *log)
     json_set_int(j, "maxFiles", log->max_files);
     json_set_bool(j, "compress", log->wants_compression);
     json_set_string(j, "attributes", log->attributes);
+    if (log->driver != SHIM_LOG_SYSLOG && log->driver != SHIM_LOG_JOURNALD)
+        return j;
+    json_set_string(j, "address", log->address);
+    json_set_string(j, "tag", log->tag);
+    json_set_string(j, "format", log->format);
+    json_set_int(j, "facility", log->facility);
+    json_set_bool(j, "nonblocking", log->is_nonblocking);
+    json_set_int(j, "maxBuffer", log->max_buffer_bytes);
     return j;
 }
 
@@ -71,11 +87,11 @@ char *shim_exec_emit(const struct shim_exec *exec)
 static int log_parse(const json_t *j, struct shim_log_options *log, struct error *err)
 {
     const char *driver = json_get_string(j, "driver", "none");
-    log->driver = SHIM_LOG_NONE + 1;
-    for (int i = 0; i <= SHIM_LOG_NONE; i++)
+    log->driver = SHIM_LOG_DRIVER_COUNT;
+    for (int i = 0; i < SHIM_LOG_DRIVER_COUNT; i++)
         if (streq(driver, LOG_DRIVERS[i]))
             log->driver = (enum shim_log_driver)i;
-    if (log->driver > SHIM_LOG_NONE)
+    if (log->driver == SHIM_LOG_DRIVER_COUNT)
         return error_set(err, ERROR_INVALID, "shim document: unknown log driver %s", driver);
     log->path = xstrdup(json_get_string(j, "path", NULL));
     log->max_size_bytes = json_get_int(j, "maxSize", -1);
@@ -83,8 +99,17 @@ static int log_parse(const json_t *j, struct shim_log_options *log, struct error
     log->max_files = files < 1 ? 1 : files > 1000 ? 1000 : (int)files;
     log->wants_compression = json_get_bool(j, "compress", false);
     log->attributes = xstrdup(json_get_string(j, "attributes", NULL));
-    if (log->driver != SHIM_LOG_NONE && str_is_empty(log->path))
+    log->address = xstrdup(json_get_string(j, "address", NULL));
+    log->tag = xstrdup(json_get_string(j, "tag", NULL));
+    log->format = xstrdup(json_get_string(j, "format", NULL));
+    log->facility = (int)json_get_int(j, "facility", 0);
+    log->is_nonblocking = json_get_bool(j, "nonblocking", false);
+    log->max_buffer_bytes = json_get_int(j, "maxBuffer", 1 << 20);
+    bool is_file = log->driver == SHIM_LOG_JSON_FILE || log->driver == SHIM_LOG_LOCAL;
+    if (is_file && str_is_empty(log->path))
         return error_set(err, ERROR_INVALID, "shim document: the log has no path");
+    if (!is_file && log->driver != SHIM_LOG_NONE && str_is_empty(log->address))
+        return error_set(err, ERROR_INVALID, "shim document: the log has no address");
     return 0;
 }
 

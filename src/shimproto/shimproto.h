@@ -95,7 +95,14 @@ ssize_t shimproto_encode(const struct shim_message *message, uint8_t packet[stat
 int shimproto_decode(const uint8_t *packet, size_t size, struct shim_message *message);
 
 // --- documents
-enum shim_log_driver { SHIM_LOG_JSON_FILE, SHIM_LOG_LOCAL, SHIM_LOG_NONE };
+enum shim_log_driver {
+    SHIM_LOG_JSON_FILE,
+    SHIM_LOG_LOCAL,
+    SHIM_LOG_NONE,
+    SHIM_LOG_SYSLOG,
+    SHIM_LOG_JOURNALD,
+    SHIM_LOG_DRIVER_COUNT
+};
 
 struct shim_log_options {
     enum shim_log_driver driver;
@@ -103,7 +110,14 @@ struct shim_log_options {
     int64_t max_size_bytes; // rotate past this; -1: unbounded
     int max_files;          // files kept in all, >= 1
     bool wants_compression; // gzip rotated files
-    char *attributes;       // JSON object text for the "attrs" member, or NULL
+    char *attributes; // JSON object text for the "attrs" member; journald: fields as it takes them; or NULL
+    // syslog and journald; NULL and 0 for the others
+    char *address; // "unix:/dev/log", "udp:192.0.2.1:514", "tcp:[::1]:514": numbers only
+    char *tag;
+    char *format; // "rfc3164", "rfc5424", "rfc5424micro"; NULL: as a local syslog has it, without host name
+    int facility; // 0 to 23
+    bool is_nonblocking;
+    int64_t max_buffer_bytes; // of messages waiting, when is_nonblocking
 };
 
 struct shim_create {
@@ -127,6 +141,7 @@ struct shim_exec {
     void *process; // json_t *: the OCI process, owned
 };
 
+void shim_log_options_done(struct shim_log_options *options);
 void shim_create_done(struct shim_create *create);
 void shim_exec_done(struct shim_exec *exec);
 // Owned JSON text / parsed from text. ERROR_INVALID when malformed.

@@ -205,7 +205,8 @@ static void test_unsupported_is_named(void **state)
         { "{\"Mounts\":[{\"Type\":\"image\",\"Source\":\"a\",\"Target\":\"/x\"}]}",
           "mounts of type \"image\"" },
         { "{\"SecurityOpt\":[\"writable-cgroups=true\"]}", "writable-cgroups=true" },
-        { "{\"LogConfig\":{\"Type\":\"json-file\",\"Config\":{\"tag\":\"x\"}}}", "log option \"tag\"" },
+        { "{\"LogConfig\":{\"Type\":\"syslog\",\"Config\":{\"syslog-tls-cert\":\"x\"}}}",
+          "log option \"syslog-tls-cert\"" },
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         refused("{}", rows[i].host, ERROR_UNSUPPORTED, rows[i].part);
@@ -250,7 +251,7 @@ static void test_values(void **state)
     assert_string_equal(c.ports[0].host_ip, "127.0.0.1");
     assert_int_equal(c.ports[1].protocol, NETWORK_UDP);
     assert_int_equal(c.ports[1].host_port, 0);
-    assert_int_equal(c.log.max_size_bytes, 1 << 20);
+    assert_int_equal(c.log.max_size_bytes, 1000000);
     assert_int_equal(c.log.max_files, 3);
     assert_int_equal(c.rlimit_count, 2);
     assert_true(c.rlimits[1].hard == UINT64_MAX);

@@ -1,0 +1,335 @@
+// Theory of operation. One thread samples every container that somebody listens to, once a second, and lives only as long as
+// somebody does. It holds no lock while it reads: under the lock it takes a list of sources, outside it reads, under the
+// lock again it hands the sample to the source's listeners and wakes them through their eventfds. Samples are counted by
+// reference and never change. A listener keeps the last two it was given, so that "this one and the one before" is its own
+// affair and a slow one skips rather than piles up. A source that has just come is sampled at once; the tick of the others
+// stays as it is.
+#include "container/stats_internal.h"
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "container/container_internal.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+enum { SAMPLER_STACK_BYTES = 256 * 1024 };
+static const int64_t TICK_NS = NS_PER_S;
+
+struct sample {
+    atomic_uint references;
+    struct container_stats stats;
+};
+
+struct stats_source {
+    struct stats_source *next;
+    struct container *container; // a reference
+    unsigned references;         // its listeners, and the thread while it reads
+    struct stats_listener *listeners;
+    struct sample *last; // NULL: not sampled yet
+    bool is_over;        // the container is removed
+    struct stats_place place;
+    unsigned run; // that `place` is of; touched by the thread only
+};
+
+struct stats_listener {
+    struct stats_sampler *sampler;
+    struct stats_source *source;
+    struct stats_listener *next;
+    struct sample *current, *previous;
+    int wake_fd;
+};
+
+struct stats_sampler {
+    pthread_mutex_t lock; // everything below, every source's list, listeners and last
+    pthread_cond_t changed;
+    struct stats_source *sources;
+    bool has_thread, is_closing, has_new_source;
+};
+
+struct stats_sampler *stats_sampler_new(void)
+{
+    struct stats_sampler *s = NEW(struct stats_sampler);
+    pthread_condattr_t attributes;
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&s->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    return s;
+}
+
+void stats_sampler_free(struct stats_sampler *s)
+{
+    if (!s)
+        return;
+    pthread_mutex_lock(&s->lock);
+    s->is_closing = true;
+    pthread_cond_broadcast(&s->changed);
+    while (s->has_thread)
+        pthread_cond_wait(&s->changed, &s->lock);
+    pthread_mutex_unlock(&s->lock);
+    pthread_mutex_destroy(&s->lock);
+    pthread_cond_destroy(&s->changed);
+    free(s);
+}
+
+static void sample_unref(struct sample *sample)
+{
+    if (!sample || atomic_fetch_sub(&sample->references, 1) != 1)
+        return;
+    container_stats_done(&sample->stats);
+    free(sample);
+}
+
+// The lock is held.
+static void source_unref(struct stats_sampler *s, struct stats_source *source)
+{
+    if (--source->references > 0)
+        return;
+    for (struct stats_source **at = &s->sources; *at; at = &(*at)->next)
+        if (*at == source) {
+            *at = source->next;
+            break;
+        }
+    sample_unref(source->last);
+    stats_place_done(&source->place);
+    container_unref(source->container);
+    free(source);
+}
+
+// --- sampling
+static bool has_network(const struct container *c)
+{
+    return c->config.network.kind == NS_MODE_PRIVATE || c->config.network.kind == NS_MODE_CONTAINER;
+}
+
+static struct sample *take_sample(struct stats_source *source, const struct stats_host *host,
+                                  bool *ret_is_gone)
+{
+    struct container *c = source->container;
+    struct sample *sample = NEW(struct sample);
+    atomic_init(&sample->references, 1);
+    pthread_mutex_lock(&c->lock);
+    pid_t pid = c->state.pid;
+    unsigned run = c->state.run;
+    *ret_is_gone = c->is_gone;
+    pthread_mutex_unlock(&c->lock);
+    if (pid <= 0)
+        return sample;
+    if (source->place.pid != pid || source->run != run) {
+        stats_place_done(&source->place);
+        stats_place_find(c->cgroup_path, pid, has_network(c), &source->place);
+        source->run = run;
+    }
+    stats_read(&source->place, host, &sample->stats);
+    return sample;
+}
+
+// The lock is held, and given back while files are read.
+static void sample_source(struct stats_sampler *s, struct stats_source *source, const struct stats_host *host)
+{
+    bool is_gone;
+    pthread_mutex_unlock(&s->lock);
+    struct sample *sample = take_sample(source, host, &is_gone);
+    pthread_mutex_lock(&s->lock);
+    sample_unref(source->last);
+    source->last = sample;
+    source->is_over = is_gone;
+    for (struct stats_listener *l = source->listeners; l; l = l->next)
+        (void)!write(l->wake_fd, &(uint64_t){ 1 }, sizeof(uint64_t));
+}
+
+// One pass over all sources, or over those that have no sample yet. The lock is held.
+static void pass(struct stats_sampler *s, bool only_new)
+{
+    struct stats_host host;
+    size_t count = 0, n = 0;
+    s->has_new_source = false;
+    for (struct stats_source *at = s->sources; at; at = at->next)
+        count++;
+    struct stats_source **sources = xcalloc(count + 1, sizeof *sources);
+    for (struct stats_source *at = s->sources; at; at = at->next)
+        if (!only_new || !at->last) {
+            at->references++;
+            sources[n++] = at;
+        }
+    pthread_mutex_unlock(&s->lock);
+    (void)stats_host_read(&host);
+    pthread_mutex_lock(&s->lock);
+    for (size_t i = 0; i < n; i++) {
+        sample_source(s, sources[i], &host);
+        source_unref(s, sources[i]);
+    }
+    free(sources);
+}
+
+static void *sampler_run(void *context)
+{
+    struct stats_sampler *s = context;
+    int64_t next_ns = time_monotonic_ns();
+    pthread_mutex_lock(&s->lock);
+    while (s->sources && !s->is_closing) {
+        int64_t now_ns = time_monotonic_ns();
+        if (now_ns >= next_ns) {
+            pass(s, false);
+            next_ns = now_ns - next_ns > TICK_NS ? now_ns + TICK_NS : next_ns + TICK_NS; // behind: not twice
+        } else if (s->has_new_source) {
+            pass(s, true);
+        } else {
+            struct timespec until = { .tv_sec = next_ns / NS_PER_S, .tv_nsec = next_ns % NS_PER_S };
+            (void)pthread_cond_timedwait(&s->changed, &s->lock, &until);
+        }
+    }
+    s->has_thread = false;
+    pthread_cond_broadcast(&s->changed);
+    pthread_mutex_unlock(&s->lock);
+    return NULL;
+}
+
+// The lock is held.
+static int start_thread(struct stats_sampler *s)
+{
+    pthread_attr_t attributes;
+    pthread_t thread;
+    if (s->has_thread)
+        return 0;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, SAMPLER_STACK_BYTES);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    int r = pthread_create(&thread, &attributes, sampler_run, s);
+    pthread_attr_destroy(&attributes);
+    s->has_thread = r == 0;
+    return -r;
+}
+
+// --- listening
+
+// The lock is held. Takes a reference of the container when it makes one.
+static struct stats_source *source_obtain(struct stats_sampler *s, struct container *c)
+{
+    for (struct stats_source *at = s->sources; at; at = at->next)
+        if (at->container == c)
+            return at;
+    struct stats_source *source = NEW(struct stats_source);
+    source->container = container_ref(c);
+    source->next = s->sources;
+    s->sources = source;
+    s->has_new_source = true;
+    return source;
+}
+
+int container_stats_listen(struct container_service *service, const char *name, struct stats_listener **ret,
+                           struct error *err)
+{
+    CLEANUP(container_unrefp) struct container *c = NULL;
+    struct stats_sampler *s = service->stats;
+    if (container_find(service, name, &c, err) < 0)
+        return -1;
+    struct stats_listener *l = NEW(struct stats_listener);
+    l->sampler = s;
+    l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (l->wake_fd < 0) {
+        free(l);
+        return error_errno(err, errno, "listen to the figures of container %s", name);
+    }
+    pthread_mutex_lock(&s->lock);
+    l->source = source_obtain(s, c);
+    l->source->references++;
+    l->next = l->source->listeners;
+    l->source->listeners = l;
+    if (l->source->last) // fresh enough: no older than a tick
+        (void)!write(l->wake_fd, &(uint64_t){ 1 }, sizeof(uint64_t));
+    int r = start_thread(s);
+    pthread_cond_broadcast(&s->changed);
+    pthread_mutex_unlock(&s->lock);
+    if (r < 0) {
+        container_stats_unlisten(l);
+        return error_errno(err, r, "start the sampler");
+    }
+    *ret = l;
+    return 0;
+}
+
+void container_stats_unlisten(struct stats_listener *l)
+{
+    if (!l)
+        return;
+    pthread_mutex_lock(&l->sampler->lock);
+    for (struct stats_listener **at = &l->source->listeners; *at; at = &(*at)->next)
+        if (*at == l) {
+            *at = l->next;
+            break;
+        }
+    source_unref(l->sampler, l->source);
+    pthread_cond_broadcast(&l->sampler->changed);
+    pthread_mutex_unlock(&l->sampler->lock);
+    sample_unref(l->current);
+    sample_unref(l->previous);
+    fd_close(l->wake_fd);
+    free(l);
+}
+
+// Take the source's sample if it is another one than ours. False: none yet.
+static bool take_newer(struct stats_listener *l, bool *ret_is_over)
+{
+    pthread_mutex_lock(&l->sampler->lock);
+    struct sample *last = l->source->last;
+    *ret_is_over = l->source->is_over || l->sampler->is_closing;
+    bool is_newer = last && last != l->current;
+    if (is_newer)
+        atomic_fetch_add(&last->references, 1);
+    pthread_mutex_unlock(&l->sampler->lock);
+    if (is_newer) {
+        sample_unref(l->previous);
+        l->previous = l->current;
+        l->current = last;
+    }
+    return is_newer;
+}
+
+int container_stats_next(struct stats_listener *l, int cancel_fd, const struct container_stats **ret,
+                         const struct container_stats **ret_previous)
+{
+    for (;;) {
+        bool is_over;
+        uint64_t count;
+        bool is_newer = take_newer(l, &is_over);
+        if (is_over)
+            return 0;
+        if (is_newer) {
+            *ret = &l->current->stats;
+            *ret_previous = l->previous ? &l->previous->stats : NULL;
+            return 1;
+        }
+        struct pollfd polls[] = { { .fd = l->wake_fd, .events = POLLIN },
+                                  { .fd = cancel_fd, .events = POLLRDHUP } };
+        if (poll(polls, 2, -1) < 0 && errno != EINTR)
+            return 0;
+        if (polls[1].revents)
+            return 0;
+        (void)!read(l->wake_fd, &count, sizeof count);
+    }
+}
+
+int container_stats_read(struct container_service *service, const char *name, struct container_stats *ret,
+                         struct error *err)
+{
+    CLEANUP(container_unrefp) struct container *c = NULL;
+    struct stats_host host;
+    bool is_gone;
+    if (container_find(service, name, &c, err) < 0)
+        return -1;
+    struct stats_source once = { .container = c };
+    (void)stats_host_read(&host);
+    struct sample *sample = take_sample(&once, &host, &is_gone);
+    *ret = sample->stats;
+    free(sample);
+    stats_place_done(&once.place);
+    return 0;
+}
