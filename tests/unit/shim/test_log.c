@@ -8,7 +8,10 @@
 #include "../test.h"
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -191,6 +194,122 @@ static void local_records_are_framed(void **state)
     shim_log_close(&log);
 }
 
+// --- messages
+
+static int listen_at(const char *name, int type)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    snprintf(address.sun_path, sizeof address.sun_path, "%s/%s", dir, name);
+    (void)unlink(address.sun_path);
+    int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
+    return fd;
+}
+
+static struct shim_log open_sink(enum shim_log_driver driver, const char *name, const char *format,
+                                 int64_t max_buffer)
+{
+    struct shim_log log;
+    struct shim_log_options options = { .driver = driver,
+                                        .address = xasprintf("unix:%s/%s", dir, name),
+                                        .tag = xstrdup("web"),
+                                        .format = xstrdup(format),
+                                        .facility = 3,
+                                        .is_nonblocking = max_buffer > 0,
+                                        .max_buffer_bytes = max_buffer };
+    assert_int_equal(shim_log_open(&log, &options), 0);
+    return log;
+}
+
+static char *received(int fd)
+{
+    static char packet[32768];
+    ssize_t n = recv(fd, packet, sizeof packet - 1, 0);
+    assert_true(n >= 0);
+    packet[n] = 0;
+    return packet;
+}
+
+static void syslog_messages_have_the_formats_asked_for(void **state)
+{
+    (void)state;
+    int fd = listen_at("log", SOCK_DGRAM);
+    char host[256], *wanted;
+    assert_int_equal(gethostname(host, sizeof host), 0);
+    (void)setenv("TZ", "UTC", 1);
+    const char *const formats[] = { NULL, "rfc3164", "rfc5424", "rfc5424micro" };
+    for (size_t i = 0; i < 4; i++) {
+        struct shim_log log = open_sink(SHIM_LOG_SYSLOG, "log", formats[i], 0);
+        write_text(&log, i % 2 ? LOG_STDERR : LOG_STDOUT, "hello\n");
+        int pri = 3 << 3 | (i % 2 ? 3 : 6), pid = (int)getpid();
+        wanted = i == 0   ? xasprintf("<%d>Nov 14 22:13:20 web[%d]: hello\n", pri, pid)
+                 : i == 1 ? xasprintf("<%d>Nov 14 22:13:20 %s web[%d]: hello\n", pri, host, pid)
+                 : i == 2
+                     ? xasprintf("<%d>1 2023-11-14T22:13:20Z %s web %d web - hello\n", pri, host, pid)
+                     : xasprintf("<%d>1 2023-11-14T22:13:20.120000Z %s web %d web - hello\n", pri, host, pid);
+        assert_string_equal(received(fd), wanted);
+        free(wanted);
+        shim_log_close(&log);
+    }
+    close(fd);
+}
+
+static void journald_gets_fields(void **state)
+{
+    (void)state;
+    int fd = listen_at("journal", SOCK_DGRAM);
+    struct shim_log log = open_sink(SHIM_LOG_JOURNALD, "journal", NULL, 0);
+    log.options.attributes = xstrdup("CONTAINER_NAME=x\n");
+    write_text(&log, LOG_STDERR, "hello\n");
+    assert_string_equal(received(fd),
+                        "MESSAGE=hello\nPRIORITY=3\nSYSLOG_TIMESTAMP=1700000000120000\nCONTAINER_NAME=x\n");
+    shim_log_close(&log);
+    close(fd);
+}
+
+// Nobody reads: in blocking mode the monitor is told to stop reading and nothing is lost; in non-blocking mode it never is.
+static void a_slow_socket_congests_or_drops(void **state)
+{
+    (void)state;
+    int fd = listen_at("slow", SOCK_DGRAM);
+    struct shim_log log = open_sink(SHIM_LOG_SYSLOG, "slow", NULL, 0);
+    int written = 0, got = 0;
+    for (; !shim_log_is_congested(&log) && written < 100000; written++)
+        write_text(&log, LOG_STDOUT, "one of many lines that nobody takes for now, and which wait\n");
+    assert_in_range(written, 100, 99999);
+    assert_int_equal(log.sink.dropped_count, 0);
+    char packet[256];
+    while (got < written && recv(fd, packet, sizeof packet, 0) > 0) {
+        got++;
+        log_sink_push(&log.sink);
+    }
+    assert_int_equal(got, written);
+    assert_false(shim_log_is_congested(&log) || shim_log_is_busy(&log));
+    shim_log_close(&log);
+
+    log = open_sink(SHIM_LOG_SYSLOG, "slow", NULL, 4096);
+    for (int i = 0; i < written; i++) {
+        write_text(&log, LOG_STDOUT, "one of many lines that nobody takes for now, and which are dropped\n");
+        assert_false(shim_log_is_congested(&log));
+    }
+    assert_in_range(log.sink.queue.len, 1, 4096 + 200);
+    assert_in_range(log.sink.dropped_count, 1, written);
+    shim_log_close(&log);
+    close(fd);
+}
+
+static void a_syslog_that_is_down_holds_nobody_up(void **state)
+{
+    (void)state;
+    struct shim_log log = open_sink(SHIM_LOG_SYSLOG, "nobody", NULL, 0);
+    for (int i = 0; i < 5000; i++)
+        write_text(&log, LOG_STDOUT, "a line for a socket that is not there, which is dropped in the end\n");
+    assert_false(shim_log_is_congested(&log));
+    assert_in_range(log.sink.dropped_count, 1, 5000);
+    shim_log_close(&log);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -200,6 +319,10 @@ int main(void)
         cmocka_unit_test_setup(rotated_files_are_compressed, setup),
         cmocka_unit_test_setup(a_single_file_starts_over, setup),
         cmocka_unit_test_setup(local_records_are_framed, setup),
+        cmocka_unit_test(syslog_messages_have_the_formats_asked_for),
+        cmocka_unit_test(journald_gets_fields),
+        cmocka_unit_test(a_slow_socket_congests_or_drops),
+        cmocka_unit_test(a_syslog_that_is_down_holds_nobody_up),
     };
     if (!mkdtemp(dir))
         return 1;

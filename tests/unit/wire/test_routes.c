@@ -84,7 +84,8 @@ static void every_route_is_reachable(void **state)
     const struct wire_route *routes = wire_routes(&n);
     for (size_t i = 0; i < n; i++) {
         is_seen[routes[i].id] = true;
-        if (routes[i].id == WIRE_SWARM || routes[i].id == WIRE_NOT_YET)
+        if (routes[i].id == WIRE_SWARM || routes[i].id == WIRE_NOT_YET ||
+            routes[i].id == WIRE_CONTAINER_CHECKPOINT) // several patterns have these ids
             continue;
         char *path = wire_path(routes[i].id, "x y", NULL);
         struct wire_match match;
