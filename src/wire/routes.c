@@ -34,8 +34,6 @@ static const struct wire_route routes[] = {
     { WIRE_CONTAINER_WAIT, "POST", "/containers/{name}/wait", 0, "Wait for the exit; condition" },
     { WIRE_CONTAINER_ATTACH, "POST", "/containers/{name}/attach", 0,
       "Standard streams over this connection (hijack)" },
-    { WIRE_CONTAINER_REMOVE, "DELETE", "/containers/{name...}", 0,
-      "Remove; force, v; link: a link, container/alias" },
     { WIRE_NOT_YET, "GET", "/containers/{name}/changes", 0, "Changed files" },
     { WIRE_NOT_YET, "GET", "/containers/{name}/export", 0, "File system as a tar archive" },
     { WIRE_CONTAINER_STATS, "GET", "/containers/{name}/stats", 0, "Resource use; stream, one-shot" },
@@ -51,6 +49,9 @@ static const struct wire_route routes[] = {
       "Delete a checkpoint" },
     // --- exec
     { WIRE_EXEC_CREATE, "POST", "/containers/{name}/exec", 0, "Prepare a further process" },
+    // Last: its pattern has room for a link's two names, so it fits the other DELETEs, too.
+    { WIRE_CONTAINER_REMOVE, "DELETE", "/containers/{name...}", 0,
+      "Remove; force, v; link: a link, container/alias" },
     { WIRE_EXEC_START, "POST", "/exec/{id}/start", 0, "Run it, streams over this connection (hijack)" },
     { WIRE_EXEC_INSPECT, "GET", "/exec/{id}/json", 0, "State and exit code of a further process" },
     { WIRE_EXEC_RESIZE, "POST", "/exec/{id}/resize", 0, "Terminal size; h, w" },
