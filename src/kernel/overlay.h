@@ -1,0 +1,11 @@
+// Overlay file systems out of directories that are named below one descriptor. Primitive: 0 or -errno.
+// Source: Documentation/filesystems/overlayfs.rst.
+#pragma once
+
+#include <stdbool.h>
+
+// Configure and create the superblock of an overlay context (mount_open_fs("overlay")); mount_take then gives the mount.
+// lower: strv of paths relative to layers_fd, the topmost first; without an upper directory at least two of them.
+// upper_fd: the directory that holds "upper" and "work"; FD_NONE: nothing can be written.
+// On kernels before 6.7 the calling thread's current directory changes meanwhile, and some sixty layers are the most.
+int overlay_create(int context_fd, int layers_fd, char *const *lower, int upper_fd, bool is_volatile);
