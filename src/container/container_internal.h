@@ -4,6 +4,7 @@
 //   container->operation  one start, pause, rename or removal at a time; held across I/O
 //   service->lock         the maps (containers, names, execs) and the list order; never held across I/O
 //   container->lock       the container's state; never held across I/O
+// container->root is taken before operation by views, which never wait for operation meanwhile, and after it by a start.
 // Stop, kill and wait take no operation lock: they must work while another stop is under way.
 #pragma once
 
@@ -61,6 +62,8 @@ struct container {
     uint32_t userns_first_id;                                             // own range, 0: none
 
     pthread_mutex_t operation;
+    pthread_rwlock_t
+        root; // the stopped container's root file system is mounted by a view (view.h): shared to read it
     pthread_mutex_t lock;   // everything below
     pthread_cond_t changed; // broadcast at each change of state; CLOCK_MONOTONIC
     char *name;
@@ -142,6 +145,8 @@ void container_choose_hostname(struct container *c);
 bool container_is_running(struct container *c); // running or paused
 
 // --- start.c
+// Of the overlay below the container's own directory, relative to layer_directory(), topmost first. Owned strv.
+char **container_lower_directories(const struct container *c);
 // The OCI document for the next start. Owned.
 int container_build_spec(struct container *c, json_t **ret, struct error *err);
 // operation is held. is_restart: no pending attachments are closed on failure.

@@ -14,6 +14,7 @@
 #include "codec/json.h"
 #include "container/hostfiles.h"
 #include "container/shim_client.h"
+#include "container/view.h"
 #include "store/layer.h"
 
 #include <fcntl.h>
@@ -255,7 +256,7 @@ int container_seccomp_program(struct container *c, int *ret_fd, struct error *er
     return seccomp_cache_get(c->service->seccomp, profile, k->capabilities, ret_fd, err);
 }
 
-static char **lower_directories(struct container *c)
+char **container_lower_directories(const struct container *c)
 {
     char **lower = NULL;
     strv_push(&lower, layer_init_relative_path());
@@ -269,7 +270,7 @@ static int spawn(struct container *c, json_t *spec, struct shim_start *ret, stru
     int seccomp_fd;
     if (container_seccomp_program(c, &seccomp_fd, err) < 0)
         return -1;
-    char **lower = lower_directories(c);
+    char **lower = container_lower_directories(c);
     CLEANUP(cleanup_free) char *layers = xstrdup(layer_directory(c->service->store));
     const struct shim_create create = { .id = c->id,
                                         .socket_path = c->socket_path,
@@ -416,6 +417,7 @@ int container_start_locked(struct container *c, struct error *err)
         return error_set(err, ERROR_NOT_MODIFIED, "container %s is already running", c->id);
     if (status == CONTAINER_REMOVING || status == CONTAINER_DEAD)
         return error_set(err, ERROR_CONFLICT, "container is marked for removal and cannot be started");
+    container_views_await(c);
     if (launch(c, err) == 0)
         return 0;
     start_failed(c, err);
