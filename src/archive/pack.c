@@ -18,7 +18,13 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-enum { BUFFER_SIZE = 128 * 1024, VALUE_MAX_BYTES = 64 * 1024, VALUES_MAX = 64, NOBODY = 65534 };
+enum {
+    BUFFER_SIZE = 128 * 1024,
+    VALUE_MAX_BYTES = 64 * 1024,
+    VALUES_MAX = 64,
+    NOBODY = 65534,
+    LINKED_MAX = 1 << 20
+};
 
 struct pack {
     const struct archive_pack *options;
@@ -206,7 +212,7 @@ static int pack_file(struct pack *p, int fd, const struct stat *st)
         return skip(p, data);
     if (!read_xattrs(p, fd, &e, &unused))
         return too_odd(p);
-    if (st->st_nlink > 1)
+    if (st->st_nlink > 1 && p->linked.len < LINKED_MAX) // past that, a further name is a further file
         map_put(&p->linked, key, xstrdup(p->path.ptr));
     return write_header(p, &e) < 0 ? -1 : write_contents(p, data, e.size);
 }

@@ -6,9 +6,11 @@
 #include "base/str.h"
 #include "kernel/path.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -202,6 +204,33 @@ static struct timespec mtime_of(const struct tar_entry *e)
     return t;
 }
 
+// Through a mapped mount the kernel wants to be told whose root file capabilities are for, and stores what the container's own
+// setcap would have stored. Source: capabilities(7), "Namespaced file capabilities".
+static int set_capability(const struct unpack *u, int fd, const struct tar_xattr *x)
+{
+    struct vfs_ns_cap_data mapped;
+    if (u->options->ids.count == 0 || x->value_n != XATTR_CAPS_SZ_2)
+        return fsetxattr(fd, x->name, x->value, x->value_n, 0);
+    memcpy(&mapped, x->value, XATTR_CAPS_SZ_2);
+    mapped.magic_etc = htole32((le32toh(mapped.magic_etc) & ~VFS_CAP_REVISION_MASK) | VFS_CAP_REVISION_3);
+    mapped.rootid = htole32(u->options->ids.first);
+    return fsetxattr(fd, x->name, &mapped, sizeof mapped, 0);
+}
+
+static int set_xattrs(const struct unpack *u, const struct tar_entry *e, int fd)
+{
+    for (size_t i = 0; i < e->xattr_count; i++) {
+        const struct tar_xattr *x = &e->xattrs[i];
+        if (!archive_xattr_is_wanted(x->name, &u->options->ids))
+            continue;
+        int r = streq(x->name, "security.capability") ? set_capability(u, fd, x)
+                                                      : fsetxattr(fd, x->name, x->value, x->value_n, 0);
+        if (r < 0 && errno != ENOTSUP && errno != EPERM)
+            return -errno;
+    }
+    return 0;
+}
+
 // Of files and directories, by their own descriptor. Owner before mode: chown clears setuid.
 static int set_metadata(const struct unpack *u, const struct tar_entry *e, int fd)
 {
@@ -211,12 +240,9 @@ static int set_metadata(const struct unpack *u, const struct tar_entry *e, int f
         return r;
     if (fchmod(fd, e->mode) < 0)
         return -errno;
-    for (size_t i = 0; i < e->xattr_count; i++) {
-        const struct tar_xattr *x = &e->xattrs[i];
-        if (archive_xattr_is_wanted(x->name, &u->options->ids) &&
-            fsetxattr(fd, x->name, x->value, x->value_n, 0) < 0 && errno != ENOTSUP && errno != EPERM)
-            return -errno;
-    }
+    r = set_xattrs(u, e, fd);
+    if (r < 0)
+        return r;
     return futimens(fd, times) < 0 ? -errno : 0;
 }
 

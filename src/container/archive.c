@@ -56,9 +56,7 @@ char *container_path_base(const char *path)
                 free(TAKE_PTR(kept[k - 1]));
         }
         size_t k = strv_len(kept);
-        char *name = xstrdup(k ? kept[k - 1] : "/");
-        strv_free(kept);
-        return name;
+        return xstrdup(k ? kept[k - 1] : "/");
     }
     return n == 0 ? xstrdup("/") : xstrndup(path + start, n - start);
 }
@@ -77,6 +75,8 @@ static int path_error(struct error *err, int r, const char *name, const char *pa
     error_errno(err, r, "lstat %s", path);
     if (r == -ENOTDIR || r == -ELOOP || r == -ENAMETOOLONG)
         err->kind = ERROR_INVALID;
+    if (r == -EACCES || r == -EPERM)
+        err->kind = ERROR_DENIED;
     return -1;
 }
 

@@ -1,9 +1,9 @@
-// Theory of operation. The new layer is made in one pass: a thread walks the upper directory and writes it as a tar, in the
-// layer format, into a pipe; the layer store reads, hashes and unpacks it at the other end. So a commit costs what the
+// Theory of operation. The new layer is made in one pass: the upper directory is walked and written as a tar, in the layer
+// format, while the layer store reads, hashes and unpacks it (archive/stream). So a commit costs what the
 // container changed, whatever its image holds. A walk that fails makes the reading end fail too, never a shorter layer.
 #include "container/commit.h"
 
-#include "archive/archive.h"
+#include "archive/stream.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -15,84 +15,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <string.h>
-#include <unistd.h>
-
-enum { STACK_SIZE = 1 << 20, PIPE_SIZE = 1 << 20 };
-
-// --- the tar of what has changed
-struct changed_tar {
-    int upper_fd, read_fd, write_fd;
-    pthread_t thread;
-    bool is_running;
-    int result;
-    struct error error; // of the thread
-};
-
-static void *write_tar(void *context)
-{
-    struct changed_tar *t = context;
-    const struct archive_pack options = { .name = "", .leaves_top_out = true, .is_layer = true };
-    const struct writer to = writer_to_fd(&t->write_fd);
-    t->result = archive_pack(t->upper_fd, &options, to, &t->error);
-    if (t->result == 0) {
-        int r = tar_write_end(to);
-        t->result = r < 0 ? error_errno(&t->error, r, "write archive") : 0;
-    }
-    t->write_fd = fd_close(t->write_fd);
-    return NULL;
-}
-
-static void changed_tar_join(struct changed_tar *t)
-{
-    if (t->is_running)
-        pthread_join(t->thread, NULL);
-    t->is_running = false;
-}
-
-static ssize_t read_tar(void *context, void *buffer, size_t n)
-{
-    struct changed_tar *t = context;
-    for (;;) {
-        ssize_t k = read(t->read_fd, buffer, n);
-        if (k < 0 && errno == EINTR)
-            continue;
-        if (k != 0)
-            return k < 0 ? -errno : k;
-        changed_tar_join(t);
-        return t->result < 0 ? -EIO : 0;
-    }
-}
-
-static int changed_tar_begin(const struct container *c, struct changed_tar *t, struct error *err)
-{
-    CLEANUP(cleanup_free) char *path = xasprintf("%s/upper", c->directory);
-    int pipe_fds[2];
-    *t = (struct changed_tar){ .upper_fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC),
-                               .read_fd = FD_NONE,
-                               .write_fd = FD_NONE };
-    if (t->upper_fd < 0 || pipe2(pipe_fds, O_CLOEXEC) < 0)
-        return error_errno(err, errno, "read the changes of container %s", c->id);
-    t->read_fd = pipe_fds[0];
-    t->write_fd = pipe_fds[1];
-    (void)fcntl(t->read_fd, F_SETPIPE_SZ, PIPE_SIZE);
-    pthread_attr_t attributes;
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, STACK_SIZE);
-    int r = pthread_create(&t->thread, &attributes, write_tar, t);
-    pthread_attr_destroy(&attributes);
-    t->is_running = r == 0;
-    return r ? error_errno(err, r, "start a thread") : 0;
-}
-
-static void changed_tar_done(struct changed_tar *t)
-{
-    t->read_fd = fd_close(t->read_fd); // whoever still writes is told by EPIPE
-    changed_tar_join(t);
-    t->write_fd = fd_close(t->write_fd);
-    t->upper_fd = fd_close(t->upper_fd);
-}
 
 // --- the image's configuration
 
@@ -150,11 +72,16 @@ static int check_state(struct container *c, struct error *err)
 static int make_image(struct container *c, const struct container_commit *commit, char *ret_id,
                       struct error *err)
 {
+    static const struct archive_pack options = { .name = "", .leaves_top_out = true, .is_layer = true };
     CLEANUP(json_cleanup) json_t *config = NULL;
     CLEANUP(cleanup_free) char *command = command_of(c);
-    CLEANUP(changed_tar_done)
-    struct changed_tar tar = { .upper_fd = FD_NONE, .read_fd = FD_NONE, .write_fd = FD_NONE };
-    if (make_config(c, commit, &config, err) < 0 || changed_tar_begin(c, &tar, err) < 0)
+    CLEANUP(cleanup_free) char *path = xasprintf("%s/upper", c->directory);
+    CLEANUP(cleanup_close) int upper = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    CLEANUP(archive_stream_freep) struct archive_stream *tar = NULL;
+    struct error cause;
+    if (upper < 0)
+        return error_errno(err, errno, "read the changes of container %s", c->id);
+    if (make_config(c, commit, &config, err) < 0 || archive_stream_new(upper, &options, &tar, err) < 0)
         return -1;
     const struct image_commit image = { .parent_id = c->image_id,
                                         .container_id = c->id,
@@ -163,14 +90,10 @@ static int make_image(struct container *c, const struct container_commit *commit
                                         .comment = commit->comment,
                                         .created_by = command,
                                         .config = config,
-                                        .layer = { read_tar, &tar } };
+                                        .layer = archive_stream_reader(tar) };
     int r = image_commit(c->service->images, &image, ret_id, err);
-    if (r < 0) {
-        tar.read_fd = fd_close(tar.read_fd);
-        changed_tar_join(&tar);
-        if (tar.result < 0 && tar.error.errnum != EPIPE)
-            *err = tar.error; // the cause
-    }
+    if (r < 0 && archive_stream_end(tar, &cause) < 0)
+        *err = cause;
     return r;
 }
 
