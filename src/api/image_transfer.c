@@ -152,23 +152,6 @@ int api_image_load(struct request *request, struct error *err)
     return lines.is_begun ? 0 : respond_empty(request, 200);
 }
 
-// The head of the answer goes out with the first bytes of the archive.
-struct lazy_stream {
-    struct request *request;
-    bool is_begun;
-    struct writer out;
-};
-
-static int lazy_write(void *context, const void *bytes, size_t n)
-{
-    struct lazy_stream *stream = context;
-    if (!stream->is_begun) {
-        stream->out = http_reply_stream(stream->request->http, 200, "application/x-tar");
-        stream->is_begun = true;
-    }
-    return stream->out.write(stream->out.context, bytes, n);
-}
-
 static int save(struct request *request, char *const *names, struct error *err)
 {
     CLEANUP(cleanup_free) char *platform = request_get(request, "platform");
@@ -176,7 +159,7 @@ static int save(struct request *request, char *const *names, struct error *err)
     if (!str_is_empty(platform))
         return error_set(err, ERROR_UNSUPPORTED,
                          "platform: saving one platform of several is not offered by this version of skiff");
-    return image_save(request->engine->images, names, (struct writer){ lazy_write, &stream }, err);
+    return image_save(request->engine->images, names, lazy_stream_writer(&stream), err);
 }
 
 int api_image_save_one(struct request *request, struct error *err)

@@ -116,3 +116,18 @@ int line_stream_fail(struct line_stream *stream, const struct error *err)
     line_stream_put(stream, document);
     return 0;
 }
+
+static int lazy_write(void *context, const void *bytes, size_t n)
+{
+    struct lazy_stream *stream = context;
+    if (!stream->is_begun) {
+        stream->out = http_reply_stream(stream->request->http, 200, "application/x-tar");
+        stream->is_begun = true;
+    }
+    return stream->out.write(stream->out.context, bytes, n);
+}
+
+struct writer lazy_stream_writer(struct lazy_stream *stream)
+{
+    return (struct writer){ lazy_write, stream };
+}

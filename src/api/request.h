@@ -50,6 +50,14 @@ int line_stream_put(struct line_stream *stream, json_t *document);
 // End with an error: 0 when it was told in the stream, -1 when nothing has been sent yet (the dispatcher answers).
 int line_stream_fail(struct line_stream *stream, const struct error *err);
 
+// A tar answer whose head goes out with its first bytes, so that what fails before them is an ordinary answer.
+struct lazy_stream {
+    struct request *request;
+    bool is_begun;
+    struct writer out;
+};
+struct writer lazy_stream_writer(struct lazy_stream *stream);
+
 // --- handlers, one per route (api/<area>.c)
 request_handler api_ping, api_version, api_info, api_events, api_no_swarm, api_plugin_list,
     api_plugin_inspect;
@@ -61,6 +69,8 @@ request_handler api_container_list, api_container_create, api_container_inspect,
 request_handler api_container_stats, api_container_logs_clear, api_container_attach_ws,
     api_container_checkpoint;
 request_handler api_system_df;
+request_handler api_container_changes, api_container_export, api_container_archive_stat,
+    api_container_archive_get, api_container_archive_put, api_commit;
 request_handler api_exec_create, api_exec_start, api_exec_inspect, api_exec_resize;
 request_handler api_image_list, api_image_create, api_image_inspect, api_image_history, api_image_tag,
     api_image_remove, api_image_save_one, api_image_save, api_image_load, api_image_prune;

@@ -1,5 +1,6 @@
 // Commands that bring images in, out and away.
 #include "cli/commands.h"
+#include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/pull.h"
 
@@ -74,32 +75,12 @@ static int run_import(struct cli *cli, const struct options *options, struct err
 static int run_save(struct cli *cli, const struct options *options, struct error *err)
 {
     struct target target CLEANUP(target_done) = TARGET_INIT;
-    struct client_stream stream CLEANUP(client_stream_done) = { 0 };
-    const char *path = options_string(options, "output", NULL);
-    int fd CLEANUP(cleanup_close) = FD_NONE, out = STDOUT_FILENO;
-    if (!path && isatty(STDOUT_FILENO))
-        return error_set(err, ERROR_INVALID,
-                         "cowardly refusing to save to a terminal. Use the -o flag or redirect");
     target_path(&target, "/images/get");
     for (char **name = options->arguments; *name; name++)
         target_query(&target, "names", *name);
     if (options_has(options, "platform"))
         target_query(&target, "platform", options_string(options, "platform", ""));
-    if (cli_connect(cli, err) < 0 ||
-        client_stream_open(&cli->client, "GET", target.text.ptr, NULL, NULL, &stream, err) < 0)
-        return -1;
-    char *partial CLEANUP(cleanup_free) = path ? xasprintf("%s.skiff-%d", path, (int)getpid()) : NULL;
-    if (path) { // the name appears when the archive is whole
-        out = fd = open(partial, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-        if (fd < 0)
-            return error_errno(err, errno, "failed to save image: open %s", path);
-    }
-    ssize_t r = stream_copy(stream.body, writer_to_fd(&out));
-    if (r >= 0 && path && rename(partial, path) < 0)
-        r = -errno;
-    if (r < 0 && path)
-        (void)unlink(partial);
-    return r < 0 ? error_errno(err, (int)r, "save") : 0;
+    return output_tar(cli, target.text.ptr, options_string(options, "output", NULL), "save", err);
 }
 
 static int run_tag(struct cli *cli, const struct options *options, struct error *err)

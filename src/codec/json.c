@@ -101,6 +101,19 @@ void json_set_string(json_t *object, const char *key, const char *value)
     json_object_set_new(object, key, value ? json_string(value) : json_null());
 }
 
+void json_set_text(json_t *object, const char *key, const char *bytes)
+{
+    json_t *v = json_string(bytes);
+    if (!v) { // not UTF-8
+        struct str quoted CLEANUP(str_done) = STR_INIT;
+        struct error ignored;
+        json_append_quoted(&quoted, bytes, strlen(bytes));
+        if (json_parse(quoted.ptr, quoted.len, &v, &ignored) < 0)
+            v = json_null();
+    }
+    json_object_set_new(object, key, v);
+}
+
 void json_set_int(json_t *object, const char *key, int64_t value)
 {
     json_object_set_new(object, key, json_integer(value));

@@ -33,6 +33,8 @@ char **json_get_strv(const json_t *object, const char *key);
 
 // Setters that take care of ownership and of NULL (then JSON null).
 void json_set_string(json_t *object, const char *key, const char *value);
+// Of a file's name, which is not always UTF-8: other bytes become U+FFFD.
+void json_set_text(json_t *object, const char *key, const char *bytes);
 void json_set_int(json_t *object, const char *key, int64_t value);
 void json_set_bool(json_t *object, const char *key, bool value);
 json_t *json_from_strv(char *const *v); // an array; empty for NULL

@@ -5,6 +5,7 @@
 //   service->lock         the maps (containers, names, execs) and the list order; never held across I/O
 //   container->lock       the container's state; never held across I/O
 //   the lock of timers    when what is due (timers.c); never held across I/O
+// container->root is taken before operation by views, which never wait for operation meanwhile, and after it by a start.
 // Stop, kill and wait take no operation lock: they must work while another stop is under way.
 #pragma once
 
@@ -70,6 +71,8 @@ struct container {
     uint32_t userns_first_id;       // own range, 0: none
 
     pthread_mutex_t operation;
+    pthread_rwlock_t
+        root; // the stopped container's root file system is mounted by a view (view.h): shared to read it
     pthread_mutex_t lock;   // everything below
     pthread_cond_t changed; // broadcast at each change of state; CLOCK_MONOTONIC
     char *name;
@@ -163,6 +166,8 @@ bool container_is_running(struct container *c); // running or paused
 bool container_is_up(struct container *c);      // or between two runs
 
 // --- start.c
+// Of the overlay below the container's own directory, relative to layer_directory(), topmost first. Owned strv.
+char **container_lower_directories(const struct container *c);
 // The OCI document for the next start. Owned.
 int container_build_spec(struct container *c, json_t **ret, struct error *err);
 // operation is held. At somebody's request: what its policy knew of former runs is forgotten.
@@ -175,9 +180,6 @@ void container_release_network(struct container *c);
 int container_seccomp_program(struct container *c, int *ret_fd, struct error *err);
 // <state dir>/run.json: what a later engine must know about this run. 0 or -errno.
 int container_write_run_file(struct container *c);
-
-// The image's layers and the one of mount points, below layer_directory(), topmost first. Owned strv.
-char **container_lower_directories(struct container *c);
 
 // --- mounts.c: volumes and binds of one container
 // At create: everything that config.binds leaves open is settled (volumes made and held, copy-up done, --volumes-from looked up),

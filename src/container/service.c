@@ -64,6 +64,7 @@ void container_unref(struct container *c)
     fd_close(c->control_fd);
     network_endpoint_done(&c->endpoint);
     pthread_mutex_destroy(&c->operation);
+    pthread_rwlock_destroy(&c->root);
     pthread_mutex_destroy(&c->lock);
     pthread_cond_destroy(&c->changed);
     free(c);
@@ -87,6 +88,7 @@ struct container *container_new(struct container_service *s, const char *id)
     c->control_fd = FD_NONE;
     c->created_ns = time_now_ns();
     pthread_mutex_init(&c->operation, NULL);
+    pthread_rwlock_init(&c->root, NULL);
     pthread_mutex_init(&c->lock, NULL);
     pthread_condattr_init(&attributes);
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);

@@ -16,6 +16,7 @@
 #include "container/links.h"
 #include "container/log_options.h"
 #include "container/shim_client.h"
+#include "container/view.h"
 #include "store/layer.h"
 
 #include <errno.h>
@@ -345,7 +346,7 @@ int container_seccomp_program(struct container *c, int *ret_fd, struct error *er
     return seccomp_cache_get(c->service->seccomp, profile, k->capabilities, ret_fd, err);
 }
 
-char **container_lower_directories(struct container *c)
+char **container_lower_directories(const struct container *c)
 {
     char **lower = NULL;
     strv_push(&lower, layer_init_relative_path());
@@ -547,6 +548,7 @@ int container_start_locked(struct container *c, struct error *err)
 
 int container_start_again_locked(struct container *c, struct error *err)
 {
+    container_views_await(c);
     if (launch(c, err) == 0)
         return 0;
     start_failed(c, err);

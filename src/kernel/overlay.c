@@ -14,56 +14,100 @@
 #include <stdio.h>
 #include <unistd.h>
 
+// Kernels before 6.7 know one "lowerdir" only, look it up when the overlay is created, and fsconfig takes no more than 255 bytes
+// at once. So each layer is opened and named by its descriptor's number, from within /proc/self/fd: room for some sixty layers.
+struct lower_in_one {
+    int *fds;
+    size_t count;
+    int former_cwd;
+};
+
+static int lower_in_one_begin(int context_fd, int layers_fd, char *const *lower, struct lower_in_one *one)
+{
+    struct str names;
+    str_init(&names, 255);
+    *one = (struct lower_in_one){ .count = strv_len(lower) };
+    one->fds = xcalloc(one->count, sizeof *one->fds);
+    one->former_cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int r = one->former_cwd < 0 || chdir("/proc/self/fd") < 0 ? -errno : 0;
+    for (size_t i = 0; i < one->count; i++) {
+        one->fds[i] = openat(layers_fd, lower[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (one->fds[i] < 0 && r == 0)
+            r = -errno;
+        str_appendf(&names, "%s%d", i ? ":" : "", one->fds[i]);
+    }
+    if (r == 0)
+        r = names.failed ? -E2BIG : mount_config(context_fd, "lowerdir", names.ptr);
+    str_done(&names);
+    return r;
+}
+
+static void lower_in_one_end(struct lower_in_one *one)
+{
+    for (size_t i = 0; i < one->count; i++)
+        fd_close(one->fds[i]);
+    free(one->fds);
+    if (one->former_cwd >= 0)
+        (void)!fchdir(one->former_cwd);
+    fd_close(one->former_cwd);
+}
+
+static int append_lower(int context_fd, int layers_fd, char *const *lower)
+{
+    char path[256]; // what fsconfig takes
+    for (size_t i = 0; lower[i]; i++) {
+        int n = snprintf(path, sizeof path, "/proc/self/fd/%d/%s", layers_fd, lower[i]);
+        int r = n < (int)sizeof path ? mount_config(context_fd, "lowerdir+", path) : -ENAMETOOLONG;
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static int configure_upper(int context_fd, int upper_fd, bool is_volatile)
+{
+    char path[256];
+    snprintf(path, sizeof path, "/proc/self/fd/%d/upper", upper_fd);
+    int r = mount_config(context_fd, "upperdir", path);
+    snprintf(path, sizeof path, "/proc/self/fd/%d/work", upper_fd);
+    if (r == 0)
+        r = mount_config(context_fd, "workdir", path);
+    if (r == 0 && is_volatile)
+        r = mount_config(context_fd, "volatile", NULL);
+    return r;
+}
+
+int overlay_create(int context_fd, int layers_fd, char *const *lower, int upper_fd, bool is_volatile)
+{
+    struct lower_in_one one = { .former_cwd = FD_NONE };
+    int r = mount_config(context_fd, "source", "overlay");
+    if (r == 0)
+        r = kernel_is_at_least(6, 7) ? append_lower(context_fd, layers_fd, lower)
+                                     : lower_in_one_begin(context_fd, layers_fd, lower, &one);
+    if (r == 0 && upper_fd >= 0)
+        r = configure_upper(context_fd, upper_fd, is_volatile);
+    if (r == 0)
+        r = mount_create(context_fd);
+    lower_in_one_end(&one);
+    return r;
+}
+
 struct view {
-    int parent_fd, context_fd;
+    int context_fd, layers_fd;
     char *const *lower;
     int result;
 };
 
-static int append_lower(const struct view *v)
-{
-    int r = 0;
-    char path[256]; // what fsconfig takes
-    for (size_t i = 0; r == 0 && v->lower[i]; i++) {
-        int n = snprintf(path, sizeof path, "/proc/self/fd/%d/%s", v->parent_fd, v->lower[i]);
-        r = n < (int)sizeof path ? mount_config(v->context_fd, "lowerdir+", path) : -ENAMETOOLONG;
-    }
-    return r;
-}
-
-// Kernels before 6.7 take all layers in one option of at most 255 bytes and look them up when the overlay is created: they are
-// named by descriptor number, from within /proc/self/fd.
-static int create_in_one(const struct view *v)
-{
-    size_t count = strv_len(v->lower);
-    CLEANUP(cleanup_free) int *fds = xcalloc(count + 1, sizeof *fds);
-    struct str names CLEANUP(str_done);
-    str_init(&names, 255);
-    int r = chdir("/proc/self/fd") < 0 ? -errno : 0;
-    for (size_t i = 0; i < count; i++) {
-        fds[i] = openat(v->parent_fd, v->lower[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
-        if (fds[i] < 0 && r == 0)
-            r = -errno;
-        str_appendf(&names, "%s%d", i ? ":" : "", fds[i]);
-    }
-    if (r == 0)
-        r = names.failed ? -E2BIG : mount_config(v->context_fd, "lowerdir", names.ptr);
-    if (r == 0)
-        r = mount_create(v->context_fd);
-    for (size_t i = 0; i < count; i++)
-        fd_close(fds[i]);
-    return r;
-}
-
-// The working directory belongs to all threads; this one gets its own.
+// The current directory belongs to all threads; this one gets its own.
 static void *create_on_a_thread(void *context)
 {
     struct view *v = context;
-    v->result = unshare(CLONE_FS) < 0 ? -errno : create_in_one(v);
+    v->result = unshare(CLONE_FS) < 0 ? -errno
+                                      : overlay_create(v->context_fd, v->layers_fd, v->lower, FD_NONE, false);
     return NULL;
 }
 
-static int create_by_one_option(struct view *v)
+static int create_aside(struct view *v)
 {
     pthread_t thread;
     int r = pthread_create(&thread, NULL, create_on_a_thread, v);
@@ -75,19 +119,14 @@ static int create_by_one_option(struct view *v)
 
 int overlay_open_view(const char *parent, char *const *lower)
 {
-    struct view v = { .lower = lower };
-    CLEANUP(cleanup_close) int parent_fd = v.parent_fd = open(parent, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (parent_fd < 0)
+    CLEANUP(cleanup_close) int layers_fd = open(parent, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (layers_fd < 0)
         return -errno;
-    CLEANUP(cleanup_close) int context_fd = v.context_fd = mount_open_fs("overlay");
+    CLEANUP(cleanup_close) int context_fd = mount_open_fs("overlay");
     if (context_fd < 0)
         return context_fd;
-    int r = mount_config(context_fd, "source", "overlay");
-    if (r == 0 && kernel_is_at_least(6, 7)) {
-        r = append_lower(&v);
-        r = r < 0 ? r : mount_create(context_fd);
-    } else if (r == 0) {
-        r = create_by_one_option(&v);
-    }
+    struct view v = { .context_fd = context_fd, .layers_fd = layers_fd, .lower = lower };
+    int r = kernel_is_at_least(6, 7) ? overlay_create(context_fd, layers_fd, lower, FD_NONE, false)
+                                     : create_aside(&v);
     return r < 0 ? r : mount_take(context_fd, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID);
 }

@@ -18,9 +18,9 @@
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/mem.h"
-#include "base/str.h"
 #include "kernel/cgroup.h"
 #include "kernel/mount.h"
+#include "kernel/overlay.h"
 #include "kernel/path.h"
 #include "kernel/process.h"
 #include "kernel/version.h"
@@ -251,85 +251,6 @@ static int open_root(struct apply *a, struct error *err)
     return r < 0 ? error_errno(err, r, "root %s", full) : 0;
 }
 
-// Kernels before 6.7 know one "lowerdir" only, look it up when the overlay is created, and fsconfig takes no more than 255 bytes
-// at once. So each layer is opened and named by its descriptor's number, from within /proc/self/fd: room for some sixty layers.
-struct lower_in_one {
-    int *fds;
-    size_t count;
-    int former_cwd;
-};
-
-static int lower_in_one_begin(const struct apply *a, struct lower_in_one *one)
-{
-    char *const *lower = a->plan->spec.rootfs->lower;
-    struct str names;
-    str_init(&names, 255);
-    *one = (struct lower_in_one){ .count = strv_len(lower) };
-    one->fds = xcalloc(one->count, sizeof *one->fds);
-    one->former_cwd = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    int r = one->former_cwd < 0 || chdir("/proc/self/fd") < 0 ? -errno : 0;
-    for (size_t i = 0; i < one->count; i++) {
-        one->fds[i] = openat(a->layers_fd, lower[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
-        if (one->fds[i] < 0 && r == 0)
-            r = -errno;
-        str_appendf(&names, "%s%d", i ? ":" : "", one->fds[i]);
-    }
-    if (r == 0)
-        r = names.failed ? -E2BIG : mount_config(a->overlay_fd, "lowerdir", names.ptr);
-    str_done(&names);
-    return r;
-}
-
-static void lower_in_one_end(struct lower_in_one *one)
-{
-    for (size_t i = 0; i < one->count; i++)
-        fd_close(one->fds[i]);
-    free(one->fds);
-    if (one->former_cwd >= 0)
-        (void)!fchdir(one->former_cwd);
-    fd_close(one->former_cwd);
-}
-
-static int append_lower(const struct apply *a)
-{
-    char *const *lower = a->plan->spec.rootfs->lower;
-    char path[256]; // what fsconfig takes
-    for (size_t i = 0; lower[i]; i++) {
-        int n = snprintf(path, sizeof path, "/proc/self/fd/%d/%s", a->layers_fd, lower[i]);
-        int r = n < (int)sizeof path ? mount_config(a->overlay_fd, "lowerdir+", path) : -ENAMETOOLONG;
-        if (r < 0)
-            return r;
-    }
-    return 0;
-}
-
-static int configure_upper(const struct apply *a)
-{
-    char path[256];
-    snprintf(path, sizeof path, "/proc/self/fd/%d/upper", a->upper_fd);
-    int r = mount_config(a->overlay_fd, "upperdir", path);
-    snprintf(path, sizeof path, "/proc/self/fd/%d/work", a->upper_fd);
-    if (r == 0)
-        r = mount_config(a->overlay_fd, "workdir", path);
-    if (r == 0 && a->plan->spec.rootfs->is_volatile)
-        r = mount_config(a->overlay_fd, "volatile", NULL);
-    return r;
-}
-
-static int configure_and_create(const struct apply *a)
-{
-    struct lower_in_one one = { .former_cwd = FD_NONE };
-    int r = mount_config(a->overlay_fd, "source", "overlay");
-    if (r == 0)
-        r = kernel_is_at_least(6, 7) ? append_lower(a) : lower_in_one_begin(a, &one);
-    if (r == 0)
-        r = configure_upper(a);
-    if (r == 0)
-        r = mount_create(a->overlay_fd);
-    lower_in_one_end(&one);
-    return r;
-}
-
 static int attach_over_itself(int mount_fd, const char *path)
 {
     int target CLEANUP(cleanup_close) = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -362,7 +283,8 @@ static int create_overlay(struct apply *a, struct error *err)
     int r = a->plan->spec.rootfs->is_volatile ? dir_remove_all_at(a->upper_fd, "work/work/incompat") : 0;
     fs_identity_begin(a->plan, &saved);
     if (r == 0)
-        r = configure_and_create(a);
+        r = overlay_create(a->overlay_fd, a->layers_fd, a->plan->spec.rootfs->lower, a->upper_fd,
+                           a->plan->spec.rootfs->is_volatile);
     fs_identity_end(a->plan, &saved);
     return r < 0 ? fs_error(err, r, a->overlay_fd, "mount the root file system") : 0;
 }
