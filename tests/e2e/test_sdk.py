@@ -25,7 +25,7 @@ def packages():
     return CACHE
 
 
-@pytest.mark.parametrize("program,parts", [("dockerode", 13), ("testcontainers", 7)])
+@pytest.mark.parametrize("program,parts", [("dockerode", 13), ("testcontainers", 8)])
 def test_program(engine, busybox, packages, program, parts):
     # In the engine's network namespace, as published ports are asked for on its loopback. The cleaner of testcontainers is an image of
     # its own, from a registry that is out of reach.
