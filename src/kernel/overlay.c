@@ -11,6 +11,7 @@
 #include <linux/mount.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -73,7 +74,7 @@ static int create_by_one_option(struct view *v)
     return v->result;
 }
 
-int overlay_open_view(const char *parent, char *const *lower)
+static int open_view(const char *parent, char *const *lower, bool by_one_option)
 {
     struct view v = { .lower = lower };
     CLEANUP(cleanup_close) int parent_fd = v.parent_fd = open(parent, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -83,11 +84,21 @@ int overlay_open_view(const char *parent, char *const *lower)
     if (context_fd < 0)
         return context_fd;
     int r = mount_config(context_fd, "source", "overlay");
-    if (r == 0 && kernel_is_at_least(6, 7)) {
+    if (r == 0 && by_one_option) {
+        r = create_by_one_option(&v);
+    } else if (r == 0) {
         r = append_lower(&v);
         r = r < 0 ? r : mount_create(context_fd);
-    } else if (r == 0) {
-        r = create_by_one_option(&v);
     }
     return r < 0 ? r : mount_take(context_fd, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID);
+}
+
+int overlay_open_view(const char *parent, char *const *lower)
+{
+    return open_view(parent, lower, !kernel_is_at_least(6, 7));
+}
+
+int overlay_open_view_by_one_option(const char *parent, char *const *lower)
+{
+    return open_view(parent, lower, true);
 }
