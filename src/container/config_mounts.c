@@ -91,7 +91,9 @@ static int check_target(const char *type, const char *target, char **ret, struct
         return error_set(err, ERROR_INVALID, "invalid mount path: '%s' must not contain \"..\"", target);
     if (streq(clean, "/")) {
         free(clean);
-        return error_set(err, ERROR_INVALID, "invalid mount config: destination can't be '/'");
+        return error_set(
+            err, ERROR_INVALID,
+            "invalid mount config for type \"%s\": invalid specification: destination can't be '/'", type);
     }
     *ret = clean;
     return 0;
@@ -136,7 +138,8 @@ static int bind_options(const char *text, struct bind_mount *b, struct error *er
 static int split_bind(char *const *parts, const char *text, struct bind_mount *b, struct error *err)
 {
     size_t n = strv_len(parts);
-    if (n == 0 || n > 3 || str_is_empty(parts[0]) || (n > 1 && str_is_empty(parts[1])))
+    bool has_no_target = n == 2 && (streq(parts[1], "ro") || streq(parts[1], "rw"));
+    if (n == 0 || n > 3 || str_is_empty(parts[0]) || (n > 1 && str_is_empty(parts[1])) || has_no_target)
         return error_set(err, ERROR_INVALID, "invalid volume specification: '%s'", text);
     b->is_volume = n == 1 || parts[0][0] != '/';
     b->is_anonymous = n == 1;
@@ -218,8 +221,9 @@ static int volume_options_object(const json_t *o, struct bind_mount *b, struct e
     const json_t *driver = json_get_object(o, "DriverConfig");
     const char *name = json_get_string(driver, "Name", ""), *subpath = json_get_string(o, "Subpath", "");
     if (*name && !streq(name, "local"))
-        return error_set(err, ERROR_NOT_FOUND, "error looking up volume plugin %s: plugin \"%s\" not found",
-                         name, name);
+        return error_set(err, ERROR_NOT_FOUND,
+                         "create %s: error looking up volume plugin %s: plugin \"%s\" not found",
+                         b->volume ? b->volume : "", name, name);
     if (*subpath && !is_local_path(subpath))
         return error_set(
             err, ERROR_INVALID,

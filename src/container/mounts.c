@@ -36,8 +36,7 @@ static int split_from(const char *text, char **ret_name, bool *ret_is_read_only,
     for (size_t i = 0; words && words[i]; i++)
         if (!streq(words[i], "ro") && !streq(words[i], "rw") && !streq(words[i], "z") &&
             !streq(words[i], "Z"))
-            return error_set(err, ERROR_INVALID, "invalid volumes-from specification: invalid mode: %s",
-                             text);
+            return error_set(err, ERROR_INVALID, "invalid mode: %s", colon + 1);
     if (colon == text || !*text)
         return error_set(err, ERROR_INVALID, "invalid volumes-from specification: %s", text);
     *ret_name = xstrndup(text, colon ? (size_t)(colon - text) : strlen(text));
@@ -52,13 +51,15 @@ static int add_from(struct container *c, const char *text, struct error *err)
     if (split_from(text, &name, &is_read_only, err) < 0)
         return -1;
     if (container_find(c->service, name, &other, err) < 0) // not 404, which would mean the image
-        return error_set(err, ERROR_INVALID, "volumes-from: No such container: %s", name);
+        return error_set(err, ERROR_INVALID, "No such container: %s", name);
     for (size_t i = 0; i < other->config.bind_count; i++) {
         const struct bind_mount *theirs = &other->config.binds[i];
         if (config_has_target(&c->config, theirs->target))
             continue;
         struct bind_mount mount = bind_mount_copy(theirs);
         mount.is_read_only |= is_read_only;
+        free(mount.mode); // the other's own words
+        mount.mode = xstrdup("");
         mount.copies_up = mount.creates_source = mount.is_declared = false;
         add(&c->config, mount);
     }

@@ -11,6 +11,7 @@
 #include <linux/mount.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -77,19 +78,30 @@ static int configure_upper(int context_fd, int upper_fd, bool is_volatile)
     return r;
 }
 
-int overlay_create(int context_fd, int layers_fd, char *const *lower, int upper_fd, bool is_volatile)
+static int create(int context_fd, int layers_fd, char *const *lower, int upper_fd, bool is_volatile,
+                  bool by_one_option)
 {
     struct lower_in_one one = { .former_cwd = FD_NONE };
     int r = mount_config(context_fd, "source", "overlay");
     if (r == 0)
-        r = kernel_is_at_least(6, 7) ? append_lower(context_fd, layers_fd, lower)
-                                     : lower_in_one_begin(context_fd, layers_fd, lower, &one);
+        r = by_one_option ? lower_in_one_begin(context_fd, layers_fd, lower, &one)
+                          : append_lower(context_fd, layers_fd, lower);
     if (r == 0 && upper_fd >= 0)
         r = configure_upper(context_fd, upper_fd, is_volatile);
     if (r == 0)
         r = mount_create(context_fd);
     lower_in_one_end(&one);
     return r;
+}
+
+static bool knows_one_option_only(void)
+{
+    return !kernel_is_at_least(6, 7);
+}
+
+int overlay_create(int context_fd, int layers_fd, char *const *lower, int upper_fd, bool is_volatile)
+{
+    return create(context_fd, layers_fd, lower, upper_fd, is_volatile, knows_one_option_only());
 }
 
 struct view {
@@ -102,8 +114,8 @@ struct view {
 static void *create_on_a_thread(void *context)
 {
     struct view *v = context;
-    v->result = unshare(CLONE_FS) < 0 ? -errno
-                                      : overlay_create(v->context_fd, v->layers_fd, v->lower, FD_NONE, false);
+    v->result =
+        unshare(CLONE_FS) < 0 ? -errno : create(v->context_fd, v->layers_fd, v->lower, FD_NONE, false, true);
     return NULL;
 }
 
@@ -117,7 +129,7 @@ static int create_aside(struct view *v)
     return v->result;
 }
 
-int overlay_open_view(const char *parent, char *const *lower)
+static int open_view(const char *parent, char *const *lower, bool by_one_option)
 {
     CLEANUP(cleanup_close) int layers_fd = open(parent, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (layers_fd < 0)
@@ -126,7 +138,16 @@ int overlay_open_view(const char *parent, char *const *lower)
     if (context_fd < 0)
         return context_fd;
     struct view v = { .context_fd = context_fd, .layers_fd = layers_fd, .lower = lower };
-    int r = kernel_is_at_least(6, 7) ? overlay_create(context_fd, layers_fd, lower, FD_NONE, false)
-                                     : create_aside(&v);
+    int r = by_one_option ? create_aside(&v) : create(context_fd, layers_fd, lower, FD_NONE, false, false);
     return r < 0 ? r : mount_take(context_fd, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID);
+}
+
+int overlay_open_view(const char *parent, char *const *lower)
+{
+    return open_view(parent, lower, knows_one_option_only());
+}
+
+int overlay_open_view_by_one_option(const char *parent, char *const *lower)
+{
+    return open_view(parent, lower, true);
 }

@@ -14,3 +14,5 @@ int overlay_create(int context_fd, int layers_fd, char *const *lower, int upper_
 // made of them would see. Nothing is mounted in any mount namespace; the view ends with its descriptor. No thread's current
 // directory changes. A CLOEXEC descriptor of the root, or -errno.
 int overlay_open_view(const char *parent, char *const *lower);
+// The same in the way of kernels before 6.7; for the test that compares both.
+int overlay_open_view_by_one_option(const char *parent, char *const *lower);

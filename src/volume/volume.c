@@ -148,8 +148,8 @@ static struct volume_info *snapshot(const struct volume_service *s, const struct
 {
     struct volume_info *info = NEW(struct volume_info);
     info->name = xstrdup(v->name);
-    info->labels = json_incref(v->labels);
-    info->options = json_incref(v->options);
+    info->labels = json_deep_copy(v->labels); // no reference count is shared between threads
+    info->options = json_deep_copy(v->options);
     info->created_ns = v->created_ns;
     info->mountpoint = xasprintf("%s/%s/_data", s->directory, v->name);
     info->holders = strv_copy(v->holders);

@@ -384,6 +384,20 @@ def test_links_lead_nowhere(clean, tmp_path, options):
         assert refused.returncode != 0, target
 
 
+def test_targets_swapped_for_links(clean, busybox, tmp_path):
+    """CVE-2021-30465: another container swaps the target, inside a shared volume, for a link while it is mounted on."""
+    (tmp_path / "sentinel").write_text("of the host")
+    swap = f"while :; do mkdir /v/t; mv /v/t /v/old; ln -s {tmp_path} /v/t; rm -rf /v/t /v/old; done 2>/dev/null"
+    clean.docker("run", "-d", "--name", "racer", "-v", "shared:/v", "busybox", "sh", "-c", swap)
+    started = 0
+    for _ in range(30):
+        done = clean.docker("run", "--rm", "-v", "shared:/m", "-v", "second:/m/t", "busybox", "sh", "-c",
+                            "ls -A /m/t 2>/dev/null; touch /m/t/made 2>/dev/null; true", check=False)
+        started += done.returncode == 0
+        assert "sentinel" not in done.stdout and os.listdir(tmp_path) == ["sentinel"]
+    assert started > 0  # else the race was none
+
+
 def test_a_volume_over_a_file(clean, busybox):
     declared = clean.api("POST", "/containers/create", body={"Image": "busybox", "Cmd": ["true"], "Volumes": {"/etc/passwd": {}}})
     assert declared[0] == 400 and "cannot mount volume over existing file, file exists /etc/passwd" in declared[2]["message"]
