@@ -42,6 +42,11 @@ static int fail(struct unpack *u, const char *path, int errnum)
     errnum = errnum < 0 ? -errnum : errnum;
     if (errnum == EXDEV || errnum == ELOOP)
         return error_set(u->err, ERROR_INVALID, "invalid path \"%.500s\" in archive: it leads outside", path);
+    if (errnum == EOVERFLOW)
+        return error_set(
+            u->err, ERROR_INVALID,
+            "write \"%.500s\": its owner cannot be mapped to a host ID: the container has %u ids of its own",
+            path, u->options->ids.count);
     error_errno(u->err, errnum, "write \"%.500s\"", path);
     if (errnum == ENOTDIR || errnum == ENAMETOOLONG || errnum == EISDIR || errnum == EINVAL)
         u->err->kind = ERROR_INVALID;
@@ -177,7 +182,7 @@ static int clear_place(struct unpack *u, int parent, const char *path, bool want
 static int to_file_id(const struct archive_ids *ids, uint32_t id, uint32_t *ret)
 {
     if (ids->count && id >= ids->count)
-        return -EINVAL; // no such id in the container
+        return -EOVERFLOW; // no such id in the container
     *ret = ids->count ? ids->first + id : id;
     return 0;
 }

@@ -193,7 +193,7 @@ static int open_locked(struct container *c, enum container_view_kind kind, struc
     pid_t pid = c->state.pid;
     pthread_mutex_unlock(&c->lock);
     if (is_gone)
-        return -ENOENT;
+        return -EIDRM;
     if (is_running && kind != VIEW_IMAGE)
         return open_running(c, pid, kind == VIEW_ROOT, view);
     return thread_run_aside(open_stopped_aside, &stopped);
@@ -224,8 +224,8 @@ int container_view_open(struct container *c, enum container_view_kind kind, stru
     }
     view.held = NULL;
     container_view_close(&view);
-    return r == -ENOENT && c->is_gone ? error_set(err, ERROR_NOT_FOUND, "No such container: %s", c->id)
-                                      : error_errno(err, r, "open the files of container %s", c->id);
+    return r == -EIDRM ? error_set(err, ERROR_NOT_FOUND, "No such container: %s", c->id)
+                       : error_errno(err, r, "open the files of container %s", c->id);
 }
 
 void container_view_close(struct container_view *view)

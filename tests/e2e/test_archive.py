@@ -258,7 +258,7 @@ def test_owners_modes_kinds_and_attributes(engine, busybox, state):
 def test_ids_that_the_container_has_not_are_refused(engine, busybox):
     container = make(engine, "running")
     status, body = put(engine, container, "/home", make_tar([(entry("x", uid=70000), b"")]))
-    assert status == 400 and 'write "x": invalid argument' in body["message"]
+    assert status == 400 and 'write "x": its owner cannot be mapped to a host ID' in body["message"]
 
 
 def test_owner_by_user(engine, cli, tmp_path):
