@@ -238,16 +238,20 @@ void exec_exited(struct container *c, const char *exec_id, int exit_code);
 // The container has gone: forget its execs (all), or mark those that ran as ended (false).
 void execs_end(struct container *c, bool is_forgotten);
 
-// A command inside, as an exec that nobody attaches to: its output (both streams, at most output_max bytes) and exit code.
-// After timeout_ns it is killed, *ret_is_late. Ends early when cancel_fd becomes readable (ERROR_CANCELLED). It leaves no exec
-// behind.
+// A command inside that the engine runs for itself: an exec that nobody attaches to, as the container's user.
+int exec_prepare(struct container *c, char *const *args, char ret_exec_id[static ID_LEN + 1],
+                 struct error *err);
+// Run it: its output (both streams, at most output_max bytes) and exit code. After timeout_ns it is killed, *ret says that it was
+// late. Ends early when cancel_fd becomes readable (ERROR_CANCELLED). It leaves no exec behind.
 struct exec_result {
     int exit_code;
     bool is_late, is_cut; // cut: there was more output
     char *output;         // owned
 };
-int exec_capture(struct container *c, char *const *args, int64_t timeout_ns, size_t output_max, int cancel_fd,
-                 struct exec_result *ret, struct error *err);
+int exec_capture(struct container *c, const char *exec_id, int64_t timeout_ns, size_t output_max,
+                 int cancel_fd, struct exec_result *ret, struct error *err);
+// SIGKILL to an exec, also to a former engine's. One that is no more is none of our business.
+void exec_kill(struct container *c, const char *exec_id);
 
 // --- lifecycle.c
 // End the run with these (as container_stop takes them), without a word on who wished it.

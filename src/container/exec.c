@@ -581,7 +581,7 @@ static int read_frames(int socket, int cancel_fd, int64_t deadline_ns, struct fr
     }
 }
 
-static void kill_exec(struct container *c, const char *exec_id)
+void exec_kill(struct container *c, const char *exec_id)
 {
     struct error ignored; // it has ended by itself
     struct shim_message m = { .type = SHIM_SIGNAL, .signal = SIGKILL };
@@ -605,7 +605,7 @@ static int run_captured(struct container *c, const char *exec_id, int64_t timeou
         return r;
     r = read_frames(ours, cancel_fd, time_monotonic_ns() + timeout_ns, frames);
     if (r != 0) {
-        kill_exec(c, exec_id);
+        exec_kill(c, exec_id);
         ret->is_late = r > 0;
         if (r > 0) // what it said before it was killed, and the end, so that killed probes do not pile up
             (void)read_frames(ours, cancel_fd, time_monotonic_ns() + KILLED_END_MS * NS_PER_MS, frames);
@@ -616,30 +616,37 @@ static int run_captured(struct container *c, const char *exec_id, int64_t timeou
     return 0;
 }
 
-int exec_capture(struct container *c, char *const *args, int64_t timeout_ns, size_t output_max, int cancel_fd,
-                 struct exec_result *ret, struct error *err)
+int exec_prepare(struct container *c, char *const *args, char ret_exec_id[static ID_LEN + 1],
+                 struct error *err)
 {
-    char exec_id[ID_LEN + 1];
-    struct frames frames = { .output = STR_INIT, .max = output_max };
-    struct exec e;
     CLEANUP(json_cleanup) json_t *options = json_object();
     json_object_set_new(options, "Cmd", json_from_strv(args));
     json_set_bool(options, "AttachStdout", true);
     json_set_bool(options, "AttachStderr", true);
-    *ret = (struct exec_result){ 0 };
-    if (container_exec_create(c->service, c->id, options, exec_id, err) < 0)
+    return container_exec_create(c->service, c->id, options, ret_exec_id, err);
+}
+
+static int exit_code_of(struct container *c, const char *exec_id, int *ret, struct error *err)
+{
+    struct exec e;
+    settle(c);
+    if (exec_copy(c->service, exec_id, &e, err) < 0)
         return -1;
+    json_decref(e.options);
+    if (!e.has_exit_code)
+        return error_set(err, ERROR_INTERNAL, "the command in container %s has no exit code", c->id);
+    *ret = e.exit_code;
+    return 0;
+}
+
+int exec_capture(struct container *c, const char *exec_id, int64_t timeout_ns, size_t output_max,
+                 int cancel_fd, struct exec_result *ret, struct error *err)
+{
+    struct frames frames = { .output = STR_INIT, .max = output_max };
+    *ret = (struct exec_result){ 0 };
     int r = run_captured(c, exec_id, timeout_ns, cancel_fd, &frames, ret, err);
-    if (r == 0 && !ret->is_late) {
-        settle(c);
-        r = exec_copy(c->service, exec_id, &e, err);
-        if (r == 0) {
-            json_decref(e.options);
-            ret->exit_code = e.exit_code;
-            if (!e.has_exit_code)
-                r = error_set(err, ERROR_INTERNAL, "the command in container %s has no exit code", c->id);
-        }
-    }
+    if (r == 0 && !ret->is_late)
+        r = exit_code_of(c, exec_id, &ret->exit_code, err);
     forget(c, exec_id);
     ret->is_cut = frames.is_cut;
     if (r == 0)

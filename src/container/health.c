@@ -74,20 +74,23 @@ static char *state_path(const struct container *c)
     return xasprintf("%s/health.json", c->state_directory);
 }
 
-static void save(struct container *c)
+// probe_id: of the exec that is under way, which the next engine ends if this one does not come to it; NULL: none.
+static void save(struct container *c, const char *probe_id)
 {
     CLEANUP(json_cleanup) json_t *document = NULL;
     CLEANUP(cleanup_free) char *path = state_path(c);
     pthread_mutex_lock(&c->lock);
     document = health_document(c);
     pthread_mutex_unlock(&c->lock);
+    if (probe_id)
+        json_set_string(document, "Probe", probe_id);
     CLEANUP(cleanup_free) char *text = json_text(document);
     int r = file_replace_at(AT_FDCWD, path, 0600, text, strlen(text), false);
     if (r < 0 && r != -ENOENT) // removed meanwhile
         log_warn("container %s: write its health: %s", c->id, strerror(-r));
 }
 
-static void load(const struct container *c, struct health_state *ret, json_t **ret_log)
+static void load(struct container *c, struct health_state *ret, json_t **ret_log)
 {
     struct error ignored;
     CLEANUP(str_done) struct str text = STR_INIT;
@@ -102,6 +105,9 @@ static void load(const struct container *c, struct health_state *ret, json_t **r
             ret->status = (enum health_status)s;
     ret->failing_streak = (unsigned)json_get_int(document, "FailingStreak", 0);
     *ret_log = json_incref(json_get_array(document, "Log"));
+    const char *probe_id = json_get_string(document, "Probe", "");
+    if (id_is_full(probe_id))
+        exec_kill(c, probe_id);
 }
 
 // --- the timer
@@ -218,9 +224,14 @@ static bool run_probe(struct container *c, struct probe *p)
     struct exec_result result = { 0 };
     struct error err;
     char limit[48];
+    char exec_id[ID_LEN + 1];
     p->begun_ns = time_now_ns();
-    int r = exec_capture(c, check->args, check->timeout_ns, OUTPUT_MAX, timers_closing_fd(c->service->timers),
+    int r = exec_prepare(c, check->args, exec_id, &err);
+    if (r == 0) {
+        save(c, exec_id);
+        r = exec_capture(c, exec_id, check->timeout_ns, OUTPUT_MAX, timers_closing_fd(c->service->timers),
                          &result, &err);
+    }
     p->ended_ns = time_now_ns();
     if (r < 0) {
         if (err.kind == ERROR_CANCELLED)
@@ -259,7 +270,7 @@ static bool take(struct container *c, const struct probe *p)
     json_decref(entry);
     if (!is_wanted)
         return false;
-    save(c);
+    save(c, NULL);
     if (!has_changed)
         return false;
     CLEANUP(cleanup_free) char *action = xasprintf("health_status: %s", health_status_name(status));

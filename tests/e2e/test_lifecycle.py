@@ -320,7 +320,7 @@ def test_health_from_starting_to_unhealthy_and_back(engine, busybox):
     actions = actions_of(engine, "patient", since)
     assert [a for a in actions if a.startswith("health_status")] == ["health_status: unhealthy", "health_status: healthy"]
     assert "exec_create: /bin/sh -c echo looked; test -e /well" in actions
-    intervals = [e["timeNano"] for e in events_of(engine, "patient", since) if e["Action"].startswith("exec_start")]
+    intervals = [e["timeNano"] for e in events_of(engine, "patient", since) if e["Action"].startswith("exec_start") and "looked" in e["Action"]]
     print("between probes, ms:", [round((b - a) / 1e6) for a, b in zip(intervals, intervals[1:])])
 
 
@@ -390,6 +390,20 @@ def test_health_survives_kill_9(make_engine, busybox_rootfs):
     assert shown["Status"] == "unhealthy" and shown["FailingStreak"] >= streak and shown["Log"]
     engine.docker("exec", "patient", "touch", "/well")
     wait_until(lambda: health(engine, "patient")["Status"] == "healthy")
+
+
+def test_a_probe_of_the_killed_engine_is_ended(make_engine, busybox_rootfs):
+    engine = own_engine(make_engine, busybox_rootfs)
+    engine.docker("run", "-d", "--name", "hangs", "--health-cmd", "exec sleep 777", "--health-interval", "100ms", "busybox",
+                  "sleep", "1000")
+    probes = lambda: engine.docker("top", "hangs").stdout.count("sleep 777")  # noqa: E731
+    for _ in range(2):
+        wait_until(lambda: probes() == 1)
+        engine.kill9()
+        engine.start()
+    wait_until(lambda: probes() == 1)
+    time.sleep(0.5)
+    assert probes() == 1
 
 
 def test_what_the_killed_engine_did_not_come_to(make_engine, busybox_rootfs):
