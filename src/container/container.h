@@ -71,7 +71,7 @@ struct container_info {
     struct network_endpoint *endpoint; // NULL: none
     bool has_tty, has_stdin;
     bool has_readable_log; // its log driver keeps files
-    char **exec_ids; // strv of running execs
+    char **exec_ids;       // strv of running execs
 };
 void container_info_free(struct container_info *info);
 void container_info_freep(struct container_info **info);
