@@ -86,6 +86,8 @@ int api_container_logs(struct request *request, struct error *err)
         query.tail = lines;
     if (container_get(request->engine->containers, request->name, &info, err) < 0)
         return -1;
+    if (!info->has_readable_log)
+        return error_set(err, ERROR_UNSUPPORTED, "configured logging driver does not support reading");
     struct writer out = http_reply_stream(request->http, 200, stream_type(request, info->has_tty));
     return container_logs(request->engine->containers, info->id, &query, http_exchange_fd(request->http), out,
                           err);

@@ -148,6 +148,8 @@ const char *signal_name(int number); // "SIGTERM"; NULL for unknown
 
 // HostConfig.LogConfig (config_log.c).
 int config_parse_log(const json_t *host_config, struct container_config *ret, struct error *err);
+// At create only: a syslog's socket must be there. ERROR_INVALID.
+int config_log_check_address(const struct container_config *config, struct error *err);
 void config_log_done(struct container_config *config);
 int config_log_tag_check(const char *template, struct error *err);
 // Fill the engine's default driver and options (strv "key=value") into a completed HostConfig, where `given`, as the client sent

@@ -142,7 +142,6 @@ static int parse_file_options(const json_t *options, struct shim_log_options *lo
 // --- syslog
 static int parse_address(const char *text, struct log_choice *choice, struct error *err)
 {
-    struct stat st;
     if (str_is_empty(text))
         return 0;
     if (str_has_prefix(text, "tcp+tls://"))
@@ -154,9 +153,6 @@ static int parse_address(const char *text, struct log_choice *choice, struct err
         return error_set(err, ERROR_INVALID, "syslog-address should be in form proto://address, got %s",
                          text);
     const char *rest = strstr(text, "://") + 3;
-    if (is_unix && stat(rest, &st) < 0)
-        return error_set(err, ERROR_INVALID, "stat %s: %s", rest,
-                         errno == ENOENT ? "no such file or directory" : "cannot be read");
     if (is_unix) {
         choice->address = xasprintf("unix:%s", rest);
         return 0;
@@ -168,6 +164,18 @@ static int parse_address(const char *text, struct log_choice *choice, struct err
                          text);
     choice->address = xasprintf("%s:%s%s", is_tcp ? "tcp" : "udp", rest, has_port ? "" : ":514");
     return 0;
+}
+
+int config_log_check_address(const struct container_config *c, struct error *err)
+{
+    struct stat st;
+    const char *path = str_has_prefix(c->log_choice.address ? c->log_choice.address : "", "unix:")
+                           ? c->log_choice.address + strlen("unix:")
+                           : NULL;
+    if (!path || stat(path, &st) == 0)
+        return 0;
+    return error_set(err, ERROR_INVALID, "stat %s: %s", path,
+                     errno == ENOENT ? "no such file or directory" : "cannot be read");
 }
 
 static int parse_facility(const char *text, int *ret, struct error *err)

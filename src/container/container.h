@@ -77,6 +77,7 @@ struct container_info {
         mounts; // array of binds and volumes in the API's shape (Type, Name, Source, ...), with members of our own; the same
     struct network_endpoint *endpoint; // NULL: none
     bool has_tty, has_stdin;
+    bool has_readable_log; // its log driver keeps files
     char **exec_ids; // strv of running execs
     json_t *health;  // {"Status","FailingStreak","Log"}, NULL: no health check
 };

@@ -82,6 +82,8 @@ int log_files_open(const char *path, uint64_t known, struct log_files *ret)
     CLEANUP(cleanup_close) int lock = lock_directory(path, LOCK_SH);
     int r = 0;
     *ret = files;
+    if (lock < 0)
+        return lock == -ENOENT ? 0 : lock;
     for (int i = 0; i <= ROTATED_MAX && r == 0; i++) {
         struct log_file_open file;
         if ((r = open_one(path, i, &file)) < 0)

@@ -161,7 +161,7 @@ static int try_connect(const struct sockaddr *address, socklen_t size, int type,
     int problem = fd < 0 || (connect(fd, address, size) < 0 && errno != EINPROGRESS) ? errno : 0;
     struct pollfd p = { .fd = fd, .events = POLLOUT };
     socklen_t n = sizeof problem;
-    if (problem == 0 && poll(&p, 1, CONNECT_TIMEOUT_MS) == 0)
+    if (problem == 0 && type == SOCK_STREAM && poll(&p, 1, CONNECT_TIMEOUT_MS) == 0)
         problem = ETIMEDOUT;
     else if (problem == 0)
         (void)getsockopt(fd, SOL_SOCKET, SO_ERROR, &problem, &n);

@@ -241,6 +241,8 @@ struct container_info *container_snapshot(struct container *c)
     info->config = json_incref(c->config_document);
     info->mounts = json_incref(c->mounts_document);
     info->has_tty = c->config.has_tty;
+    info->has_readable_log =
+        c->config.log.driver == SHIM_LOG_JSON_FILE || c->config.log.driver == SHIM_LOG_LOCAL;
     info->has_stdin = c->config.has_stdin;
     pthread_mutex_lock(&c->lock);
     const struct container_state *st = &c->state;

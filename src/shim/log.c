@@ -112,6 +112,17 @@ static void batch_out(struct shim_log *log)
         str_clear(&log->batch);
 }
 
+// A file is no longer than its limit by a batch that came at once: when the last record would pass it, those before go out now,
+// and that one begins the next file.
+static void keep_to_limit(struct shim_log *log, size_t before)
+{
+    int64_t max = log->options.max_size_bytes;
+    if (max <= 0 || before == 0 || log->file.size + (int64_t)log->batch.len <= max)
+        return;
+    log_file_append(&log->file, &log->options, log->batch.ptr, before);
+    str_consume(&log->batch, before);
+}
+
 static void json_record(struct shim_log *log, enum log_stream stream, const char *text, size_t n,
                         int64_t time_ns)
 {
@@ -234,6 +245,7 @@ static void record(struct shim_log *log, enum log_stream stream, const char *tex
 {
     struct log_line *line = &log->lines[stream];
     bool is_last = n > 0 && text[n - 1] == '\n';
+    size_t before = log->batch.len;
     if (!is_last && line->ordinal == 0)
         id_random_hex(line->partial_id, 16);
     if (log->options.driver == SHIM_LOG_JSON_FILE)
@@ -242,6 +254,7 @@ static void record(struct shim_log *log, enum log_stream stream, const char *tex
         sink_record(log, stream, text, is_last ? n - 1 : n, is_last);
     else
         local_record(log, stream, text, is_last ? n - 1 : n, is_last);
+    keep_to_limit(log, before);
     line->ordinal = is_last ? 0 : line->ordinal + 1;
 }
 

@@ -27,7 +27,8 @@ struct log_line {
 struct log_file {
     int fd;
     int64_t size;
-    pid_t compressor;     // 0: none at work
+    pid_t compressor; // 0: none at work
+    ino_t compressed_inode;
     int compressed_index; // which path.N it reads; 0: its result is of no use any more
 };
 

@@ -3,7 +3,7 @@
 // new file; with one file only, that file is replaced by a new one, so that a reader can finish the old. Readers open all
 // files of the set under a shared flock of their directory; rotation takes the exclusive one without waiting, and puts
 // itself off to the next batch when a reader is just opening. One compressor child at most is at work: it reads the rotated
-// file and writes path.gz.tmp; whether that takes the rotated file's place is decided here when it has ended, because
+// file and writes path.gz.<pid>.tmp; whether that takes the rotated file's place is decided here when it has ended, because
 // further rotations may have moved the file on meanwhile. Output never waits for it: a file it had no time for stays plain,
 // and is compressed next.
 #include "shim/log.h"
@@ -55,7 +55,7 @@ static void shift_files(struct log_file *file, const struct shim_log_options *op
 
 static char *temporary_path(const struct shim_log_options *options)
 {
-    return xasprintf("%s.gz.tmp", options->path);
+    return xasprintf("%s.gz.%d.tmp", options->path, (int)getpid());
 }
 
 // The newest rotated file that is still plain.
@@ -69,6 +69,10 @@ static void compress_next(struct log_file *file, const struct shim_log_options *
         int in CLEANUP(cleanup_close) = open(from, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
         if (in < 0)
             continue;
+        struct stat st;
+        if (fstat(in, &st) < 0)
+            continue;
+        file->compressed_inode = st.st_ino;
         pid_t pid = compress_in_background(in, to);
         file->compressor = pid > 0 ? pid : 0;
         file->compressed_index = pid > 0 ? i : 0;
@@ -76,32 +80,60 @@ static void compress_next(struct log_file *file, const struct shim_log_options *
     }
 }
 
+// The exclusive lock of the set, without waiting; FD_NONE: somebody has it.
+static int lock_set(const struct shim_log_options *options)
+{
+    const char *slash = strrchr(options->path, '/');
+    char *directory CLEANUP(cleanup_free) =
+        xasprintf("%.*s", slash ? (int)(slash - options->path) : 1, slash ? options->path : ".");
+    int lock CLEANUP(cleanup_close) = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) == 0 ? TAKE_FD(lock) : FD_NONE;
+}
+
+// Not close alone: a child that was forked meanwhile would hold on to it.
+static void unlock_set(int lock)
+{
+    (void)flock(lock, LOCK_UN);
+    fd_close(lock);
+}
+
+// Put the compressed file in the plain one's place, if that is still what was compressed: the next run of the same container
+// has a monitor of its own, which may have rotated already. False: somebody has the set just now.
+static bool replace_plain(struct log_file *file, const struct shim_log_options *options,
+                          const char *temporary)
+{
+    char *plain CLEANUP(cleanup_free) = xasprintf("%s.%d", options->path, file->compressed_index);
+    char *zipped CLEANUP(cleanup_free) = xasprintf("%s.gz", plain);
+    struct stat st;
+    int lock = lock_set(options);
+    if (lock < 0)
+        return false;
+    if (stat(plain, &st) == 0 && st.st_ino == file->compressed_inode && rename(temporary, zipped) == 0)
+        (void)unlink(plain);
+    unlock_set(lock);
+    return true;
+}
+
 bool log_file_reaped(struct log_file *file, const struct shim_log_options *options, pid_t pid, int status)
 {
     if (file->compressor == 0 || file->compressor != pid)
         return false;
     char *temporary CLEANUP(cleanup_free) = temporary_path(options);
-    char *plain CLEANUP(cleanup_free) = xasprintf("%s.%d", options->path, file->compressed_index);
-    char *zipped CLEANUP(cleanup_free) = xasprintf("%s.gz", plain);
-    bool has_failed = !WIFEXITED(status) || WEXITSTATUS(status) != 0; // then the next would, too: a full disk
-    bool is_of_use = !has_failed && file->compressed_index > 0;
+    bool goes_on =
+        WIFEXITED(status) && WEXITSTATUS(status) == 0; // else the next would fail, too: a full disk
+    if (goes_on && file->compressed_index > 0)
+        goes_on = replace_plain(file, options, temporary);
+    (void)unlink(temporary);
     file->compressor = file->compressed_index = 0;
-    if (is_of_use && rename(temporary, zipped) == 0)
-        (void)unlink(plain);
-    else
-        (void)unlink(temporary);
-    if (!has_failed)
+    if (goes_on)
         compress_next(file, options);
     return true;
 }
 
 static void rotate(struct log_file *file, const struct shim_log_options *options)
 {
-    const char *slash = strrchr(options->path, '/');
-    char *directory CLEANUP(cleanup_free) =
-        xasprintf("%.*s", slash ? (int)(slash - options->path) : 1, slash ? options->path : ".");
-    int lock CLEANUP(cleanup_close) = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) < 0)
+    int lock = lock_set(options);
+    if (lock < 0)
         return;
     if (options->max_files > 1) {
         shift_files(file, options);
@@ -115,8 +147,7 @@ static void rotate(struct log_file *file, const struct shim_log_options *options
     int compressed_index = file->compressed_index;
     (void)log_file_reopen(file, options);
     file->compressed_index = compressed_index;
-    if (lock >= 0) // the child must not hold on to it
-        (void)flock(lock, LOCK_UN);
+    unlock_set(lock);
     compress_next(file, options);
 }
 

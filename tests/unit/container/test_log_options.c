@@ -21,7 +21,7 @@ static void refused(const char *log_config, enum error_kind kind, const char *me
 {
     struct container_config c = { 0 };
     struct error err = { 0 };
-    if (parse(log_config, &c, &err) == 0)
+    if (parse(log_config, &c, &err) == 0 && config_log_check_address(&c, &err) == 0)
         fail_msg("taken: %s", log_config);
     assert_string_equal(err.message, message);
     assert_int_equal(err.kind, kind);
