@@ -2,6 +2,7 @@
 #include "api/container_document.h"
 #include "api/disk_usage.h"
 #include "api/image_document.h"
+#include "api/volume_document.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "http/http.h"
@@ -107,11 +108,24 @@ static int gather_images(const struct request *request, struct disk_usage *usage
     return 0;
 }
 
-// The seam for named volumes: an array of what GET /volumes lists, each with UsageData {Size, RefCount}.
 static json_t *gather_volumes(const struct request *request)
 {
-    (void)request;
-    return json_array();
+    json_t *documents = json_array();
+    struct volume_info **volumes = volume_list(request->engine->volumes);
+    for (size_t i = 0; volumes[i]; i++) {
+        uint64_t bytes;
+        struct error gone = { 0 };
+        if (volume_size(request->engine->volumes, volumes[i]->name, &bytes, &gone) < 0)
+            continue; // removed meanwhile
+        json_t *usage = json_object();
+        json_set_int(usage, "RefCount", (json_int_t)strv_len(volumes[i]->holders));
+        json_set_int(usage, "Size", (json_int_t)bytes);
+        json_t *document = volume_document(volumes[i]);
+        json_object_set_new(document, "UsageData", usage);
+        json_array_append_new(documents, document);
+    }
+    volume_list_free(volumes);
+    return documents;
 }
 
 int api_system_df(struct request *request, struct error *err)

@@ -1,6 +1,7 @@
 // Volumes.
 #include "api/filters.h"
 #include "api/request.h"
+#include "api/volume_document.h"
 #include "base/clock.h"
 #include "base/mem.h"
 
@@ -14,7 +15,7 @@ static void set_created(json_t *document, int64_t created_ns)
     json_set_string(document, "CreatedAt", text);
 }
 
-static json_t *volume_document(const struct volume_info *info)
+json_t *volume_document(const struct volume_info *info)
 {
     json_t *document = json_object();
     set_created(document, info->created_ns);

@@ -73,8 +73,7 @@ struct container_info {
     char **args; // the rest, strv
     char *log_path, *hostname_path, *hosts_path, *resolv_conf_path;
     json_t *config, *host_config; // borrowed from the snapshot
-    json_t *
-        mounts; // array of binds and volumes in the API's shape (Type, Name, Source, ...), with members of our own; the same
+    json_t *mounts; // array of binds and volumes as the API shows them, with members of our own; borrowed, too
     struct network_endpoint *endpoint; // NULL: none
     bool has_tty, has_stdin;
     bool has_readable_log; // its log driver keeps files
