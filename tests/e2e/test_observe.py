@@ -7,9 +7,10 @@ import os
 import re
 import socket
 import struct
+import subprocess
 import threading
+import time
 import urllib.parse
-import urllib.request
 
 import pytest
 
@@ -145,16 +146,19 @@ def test_no_line_is_lost_or_doubled_by_rotation(engine, busybox, driver, compres
     for tail in (1, 99, 1000, 15000):
         assert engine.docker("logs", "--tail", str(tail), container).stdout.split() == expected[-tail:]
     assert len(log_files(engine, container)) > 50
-    compressed = [n for n in log_files(engine, container) if n.endswith(".gz")]
-    assert bool(compressed) == (compress == "true")
+    compressed = lambda: [n for n in log_files(engine, container) if n.endswith(".gz")]
+    if compress == "true":
+        wait_until(compressed)
+    else:
+        assert not compressed()
 
 
 @pytest.mark.parametrize("driver", ["json-file", "local"])
 def test_logs_are_bounded(engine, busybox, driver):
     container = ended(engine, "sh", "-c", COUNT, options=["--log-driver", driver, "--log-opt", "max-size=20k",
                                                         "--log-opt", "max-file=3"])
-    names = [n for n in log_files(engine, container) if not n.endswith(".tmp")]
-    assert len(names) == 3
+    names = {n.removesuffix(".gz") for n in log_files(engine, container) if not n.endswith(".tmp")}
+    assert len(names) == 3  # the compressor may still be at work
     left = engine.docker("logs", container).stdout.split()
     assert 0 < len(left) < LINES and left == [f"line-{i}" for i in range(LINES - len(left), LINES)]
 
@@ -234,7 +238,6 @@ def test_syslog_over_the_network(make_engine, busybox_rootfs, proto, kind):
                "if %r == 'tcp':\n  s.listen(); print('ready', flush=True); s.accept(); s = s.accept()[0]\n"
                "else: print('ready', flush=True)\n"
                "print(s.recv(65536).decode(), end='', flush=True)" % (kind.name, proto))
-    import subprocess
     listener = subprocess.Popen(engine.in_netns("python3", "-c", program), stdout=subprocess.PIPE, text=True)
     assert listener.stdout.readline() == "ready\n"
     start(engine, "sh", "-c", "echo over-the-net; sleep 1000",
@@ -317,7 +320,6 @@ def test_every_filter_of_the_list(engine, busybox):
 
 
 def test_events_are_filtered_and_shaped(engine, busybox):
-    import time
     since = time.time() - 0.001
     container = ended(engine, "true", options=["--label", "color=blue", "--name", "told"])
 
@@ -458,8 +460,12 @@ def test_websocket_echo(engine, busybox):
         ws.send(2, b"in ", is_final=False)
         ws.send(9, b"are you there")  # a ping between the pieces of a message
         ws.send(0, b"pieces\n")
-        assert ws.receive() == (10, b"are you there")
-        assert ws.receive_bytes(10) == b"in pieces\n"
+        pongs, echoed = [], b""
+        while len(echoed) < 10 or not pongs:  # which comes first is open: a piece is handed on as it comes
+            opcode, payload = ws.receive()
+            pongs += [payload] if opcode == 10 else []
+            echoed += payload if opcode == 2 else b""
+        assert pongs == [b"are you there"] and echoed == b"in pieces\n"
         big = os.urandom(300000)
         threading.Thread(target=ws.send, args=(2, big)).start()
         assert ws.receive_bytes(len(big)) == big
