@@ -153,23 +153,36 @@ int api_image_remove(struct request *request, struct error *err)
     return respond_json(request, 200, report);
 }
 
+struct prune {
+    struct filters filters;
+    int64_t until_ns;
+};
+
+static bool keeps(void *context, const struct image *image)
+{
+    const struct prune *prune = context;
+    const json_t *labels = json_get_object(json_get_object(image->config, "config"), "Labels");
+    if (prune->until_ns && image->created_ns > prune->until_ns)
+        return true;
+    if (!filters_pass_labels(&prune->filters, "label", labels))
+        return true;
+    return filters_count(&prune->filters, "label!") && filters_pass_labels(&prune->filters, "label!", labels);
+}
+
 int api_image_prune(struct request *request, struct error *err)
 {
     static const char *const accepted[] = { "dangling", "label", "label!", "until", NULL };
-    CLEANUP(filters_done) struct filters filters;
+    struct prune prune = { 0 };
     bool is_dangling = true;
     json_t *report = NULL;
     uint64_t bytes = 0;
-    if (filters_parse(request->query, accepted, &filters, err) < 0 ||
-        filters_bool(&filters, "dangling", true, &is_dangling, err) < 0)
-        return -1;
-    for (size_t i = 1; accepted[i]; i++)
-        if (filters_count(&filters, accepted[i]))
-            return error_set(err, ERROR_UNSUPPORTED,
-                             "filter %s: pruning of images by %s is not offered by this version of skiff",
-                             accepted[i], accepted[i]);
-    if (image_prune(request->engine->images, !is_dangling, &report, &bytes, err) < 0)
-        return -1;
+    int r = filters_parse(request->query, accepted, &prune.filters, err);
+    if (r == 0 && (r = filters_bool(&prune.filters, "dangling", true, &is_dangling, err)) == 0 &&
+        (r = filters_time(&prune.filters, "until", &prune.until_ns, err)) == 0)
+        r = image_prune(request->engine->images, !is_dangling, keeps, &prune, &report, &bytes, err);
+    filters_done(&prune.filters);
+    if (r < 0)
+        return r;
     json_t *document = json_object();
     json_object_set_new(document, "ImagesDeleted",
                         json_array_size(report) ? report : (json_decref(report), json_null()));

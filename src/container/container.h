@@ -72,13 +72,13 @@ struct container_info {
     char *path;  // args[0]
     char **args; // the rest, strv
     char *log_path, *hostname_path, *hosts_path, *resolv_conf_path;
-    json_t *config, *host_config; // borrowed from the snapshot
-    json_t *mounts; // array of binds and volumes as the API shows them, with members of our own; borrowed, too
+    json_t *config, *host_config;      // borrowed from the snapshot
+    json_t *mounts;                    // as the API shows them, with members of our own; borrowed, too
     struct network_endpoint *endpoint; // NULL: none
     bool has_tty, has_stdin;
     bool has_readable_log; // its log driver keeps files
-    char **exec_ids; // strv of running execs
-    json_t *health;  // {"Status","FailingStreak","Log"}, NULL: no health check
+    char **exec_ids;       // strv of running execs
+    json_t *health;        // {"Status","FailingStreak","Log"}, NULL: no health check
 };
 void container_info_free(struct container_info *info);
 void container_info_freep(struct container_info **info);

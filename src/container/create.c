@@ -156,7 +156,8 @@ static int take_documents(struct container *c, const json_t *config, const json_
     if (container_config_parse(c->config_document, c->host_config_document, &c->config, warnings, err) < 0)
         return -1;
     c->restart = c->config.restart;
-    if (config_log_check_address(&c->config, err) < 0 || check_network(c, err) < 0 || resolve_modes(c, err) < 0 || check_links(c, err) < 0)
+    if (config_log_check_address(&c->config, err) < 0 || check_network(c, err) < 0 ||
+        resolve_modes(c, err) < 0 || check_links(c, err) < 0)
         return -1;
     container_choose_hostname(c);
     // What inspect shows; where the name is another's, the document must stay as it came, or it would contradict itself.

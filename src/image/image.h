@@ -83,8 +83,10 @@ int image_tag(struct image_service *images, const char *name, const char *new_re
 // {"Deleted":..}, owned. ERROR_CONFLICT in Docker's words when a container uses it.
 int image_remove(struct image_service *images, const char *name, bool is_forced, json_t **ret_report,
                  struct error *err);
-// Remove images without tags (all_unused: also tagged ones no container uses). Report as image_remove; bytes freed.
-int image_prune(struct image_service *images, bool all_unused, json_t **ret_report, uint64_t *ret_bytes,
-                struct error *err);
+// Remove images without tags (all_unused: also tagged ones) that no container uses and for which keeps() (NULL: none) is false;
+// it must not call the service. Report as image_remove; bytes freed.
+typedef bool image_keeper(void *context, const struct image *image);
+int image_prune(struct image_service *images, bool all_unused, image_keeper *keeps, void *context,
+                json_t **ret_report, uint64_t *ret_bytes, struct error *err);
 
 // Layers of an image kept for the time a container needs them: containers hold the image by id; removal asks is_in_use.

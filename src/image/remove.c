@@ -254,13 +254,20 @@ int image_remove(struct image_service *images, const char *name, bool is_forced,
     return 0;
 }
 
-static int prune_one(struct removal *r, bool all_unused)
+struct prune {
+    bool all_unused;
+    image_keeper *keeps;
+    void *context;
+};
+
+static int prune_one(struct removal *r, const struct prune *prune)
 {
     char container[65];
     bool is_running;
     if (reload(r) < 0)
         return -1;
-    if ((strv_len(r->image->tags) > 0 && !all_unused) || used_by(r, container, &is_running))
+    if ((strv_len(r->image->tags) > 0 && !prune->all_unused) || used_by(r, container, &is_running) ||
+        (prune->keeps && prune->keeps(prune->context, r->image)))
         return 0;
     if (meta_begin(r->images->store, r->err) < 0)
         return -1;
@@ -270,9 +277,10 @@ static int prune_one(struct removal *r, bool all_unused)
     return -1;
 }
 
-int image_prune(struct image_service *images, bool all_unused, json_t **ret_report, uint64_t *ret_bytes,
-                struct error *err)
+int image_prune(struct image_service *images, bool all_unused, image_keeper *keeps, void *context,
+                json_t **ret_report, uint64_t *ret_bytes, struct error *err)
 {
+    const struct prune prune = { .all_unused = all_unused, .keeps = keeps, .context = context };
     char **ids CLEANUP(strv_freep) = NULL;
     struct removal r = { .images = images, .report = json_array(), .err = err };
     uint64_t bytes = 0;
@@ -281,7 +289,7 @@ int image_prune(struct image_service *images, bool all_unused, json_t **ret_repo
     int result = image_ids(images, false, &ids, err);
     for (size_t i = 0; result == 0 && ids && ids[i]; i++) {
         memcpy(r.id, ids[i], DIGEST_LEN + 1);
-        result = prune_one(&r, all_unused);
+        result = prune_one(&r, &prune);
     }
     pthread_mutex_unlock(&images->lock);
     image_free(r.image);

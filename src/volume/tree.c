@@ -270,36 +270,3 @@ int tree_copy(int from_fd, int to_fd, struct error *err)
     str_done(&c.path);
     return r < 0 ? -1 : 0;
 }
-
-static uint64_t size_of_children(int fd, struct map *counted, unsigned depth)
-{
-    uint64_t total = 0;
-    DIR *dir = depth < DEPTH_MAX ? open_for_listing(fd) : NULL;
-    for (struct dirent *e; dir && (e = readdir(dir));) {
-        struct stat st;
-        char key[KEY_MAX];
-        if (is_dot(e->d_name) || fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-            continue;
-        file_key(&st, key);
-        bool is_counted = st.st_nlink > 1 && !S_ISDIR(st.st_mode) && map_put(counted, key, counted) != NULL;
-        if (S_ISREG(st.st_mode) && !is_counted)
-            total += (uint64_t)st.st_size;
-        if (!S_ISDIR(st.st_mode))
-            continue;
-        CLEANUP(cleanup_close)
-        int below = openat(dirfd(dir), e->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        if (below >= 0)
-            total += size_of_children(below, counted, depth + 1);
-    }
-    if (dir)
-        closedir(dir);
-    return total;
-}
-
-uint64_t tree_size(int fd)
-{
-    struct map counted = MAP_INIT;
-    uint64_t total = size_of_children(fd, &counted, 0);
-    map_done(&counted);
-    return total;
-}

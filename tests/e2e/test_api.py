@@ -3,6 +3,7 @@
 import json
 import socket
 import struct
+from urllib.parse import quote
 
 import pytest
 
@@ -148,3 +149,17 @@ def test_memory_stays_small(engine, busybox):
         assert engine.api("GET", "/containers/json?all=1")[0] == 200
     pss = next(int(line.split()[1]) for line in open(f"/proc/{engine.pid}/smaps_rollup") if line.startswith("Pss:"))
     assert pss < 10 * 1024
+
+
+def test_images_are_pruned_by_label_and_age(engine, busybox):
+    for name, label in (("keep", "tier=gold"), ("drop", "tier=tin")):
+        engine.docker("run", "--name", f"prune-{name}", "busybox", "true")
+        engine.docker("commit", "--change", f"LABEL {label}", f"prune-{name}", f"prune-{name}:1")
+        engine.docker("rm", f"prune-{name}")
+    left = lambda: [n for n in ("keep", "drop") if engine.api("GET", f"/images/prune-{n}:1/json")[0] == 200]
+    prune = lambda **filters: engine.api("POST", "/images/prune?filters=" + quote(json.dumps({"dangling": ["false"], **filters})))
+    assert prune(until=["24h"])[0] == 200 and left() == ["keep", "drop"]
+    status, _, report = prune(label=["tier=tin"])
+    assert status == 200 and {"Untagged": "prune-drop:1"} in report["ImagesDeleted"] and left() == ["keep"]
+    assert prune(**{"label!": ["tier"], "label": ["tier"]})[0] == 200 and left() == ["keep"]
+    assert prune(label=["tier"])[0] == 200 and left() == []

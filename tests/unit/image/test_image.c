@@ -263,7 +263,7 @@ static void containers_hold_their_image(void **state)
     p->used_id = NULL; // the container is removed; the next prune finds out
     json_t *report CLEANUP(json_cleanup) = NULL;
     uint64_t bytes = 0;
-    assert_int_equal(image_prune(p->images, false, &report, &bytes, &err), 0);
+    assert_int_equal(image_prune(p->images, false, NULL, NULL, &report, &bytes, &err), 0);
     assert_int_equal(bytes, 3);
     assert_int_equal(count_files(p, "layers"), 0);
 }
@@ -280,11 +280,11 @@ static void pruning(void **state)
     json_t *report = NULL;
     uint64_t bytes = 0;
     struct error err;
-    assert_int_equal(image_prune(p->images, false, &report, &bytes, &err), 0);
+    assert_int_equal(image_prune(p->images, false, NULL, NULL, &report, &bytes, &err), 0);
     json_decref(report);
     assert_int_equal(bytes, 4);
     assert_int_equal(count_files(p, "layers"), 2);
-    assert_int_equal(image_prune(p->images, true, &report, &bytes, &err), 0);
+    assert_int_equal(image_prune(p->images, true, NULL, NULL, &report, &bytes, &err), 0);
     json_decref(report);
     assert_int_equal(bytes, 1);
     image_free(get(p, used));

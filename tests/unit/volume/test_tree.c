@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "kernel/tree_size.h"
 #include "volume/tree.h"
 
 #include <errno.h>
