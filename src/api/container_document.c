@@ -175,12 +175,9 @@ static json_t *networks_document(const struct request *request, const struct con
     json_object_set_new(entry, "DriverOpts", json_null());
     if (request->version >= 148)
         json_set_int(entry, "GwPriority", 0);
-    CLEANUP(json_cleanup) json_t *network = NULL;
-    struct error ignored;
-    const char *network_id = info->endpoint ? info->endpoint->network_id : "";
-    if (!info->endpoint && network_inspect(request->engine->networks, mode, &network, &ignored) == 0)
-        network_id = json_get_string(network, "Id", "");
-    json_set_string(entry, "NetworkID", network_id);
+    const char *id =
+        info->endpoint ? info->endpoint->network_id : network_id(request->engine->networks, mode);
+    json_set_string(entry, "NetworkID", id ? id : "");
     set_addresses(entry, endpoint);
     if (request->version >= 144)
         json_object_set_new(entry, "DNSNames", json_null());

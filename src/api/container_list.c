@@ -223,64 +223,92 @@ static const char *image_text(const struct request *request, const struct contai
     return streq(id, info->image_id) ? info->image_name : info->image_id;
 }
 
-static json_t *listing(const struct request *request, const struct filters *filters,
-                       struct container_info **list, int64_t limit, int64_t before, int64_t since)
+// Which containers, and how many at most (0: all).
+struct selection {
+    struct filters filters;
+    int64_t limit, before_ns, since_ns;
+    bool wants_sizes; // the walk takes time
+};
+
+// Where summaries go, one by one: a list of hundreds needs the memory of one. Takes the document.
+typedef void summary_taker(void *context, json_t *document);
+
+static void summarize(const struct request *request, const struct selection *selection,
+                      struct container_info **list, summary_taker *take, void *context)
 {
-    CLEANUP(strv_freep) char **ancestor_ids = ancestors(request, filters);
+    CLEANUP(strv_freep) char **ancestor_ids = ancestors(request, &selection->filters);
     CLEANUP(json_cleanup) json_t *known = json_object();
-    json_t *documents = json_array();
-    for (size_t i = 0; list[i] && (limit <= 0 || (int64_t)json_array_size(documents) < limit); i++) {
+    int64_t count = 0;
+    for (size_t i = 0; list[i] && (selection->limit <= 0 || count < selection->limit); i++) {
         const struct container_info *info = list[i];
-        if ((before && info->created_ns >= before) || (since && info->created_ns <= since) ||
-            !passes(filters, info, ancestor_ids))
+        if ((selection->before_ns && info->created_ns >= selection->before_ns) ||
+            (selection->since_ns && info->created_ns <= selection->since_ns) ||
+            !passes(&selection->filters, info, ancestor_ids))
             continue;
         json_t *document = container_summary_document(request, info, image_text(request, info, known));
-        if (ports_pass(filters, json_get_array(document, "Ports")))
-            json_array_append_new(documents, document);
-        else
+        if (!ports_pass(&selection->filters, json_get_array(document, "Ports"))) {
             json_decref(document);
+            continue;
+        }
+        if (selection->wants_sizes)
+            container_add_sizes(request, info, document);
+        take(context, document);
+        count++;
     }
-    return documents;
 }
 
-// Only of those that are shown: the walk takes time.
-static void add_all_sizes(const struct request *request, struct container_info **list, json_t *documents)
+static void take_for_array(void *context, json_t *document)
 {
-    size_t at = 0, i;
-    json_t *document;
-    json_array_foreach(documents, i, document)
-    {
-        while (list[at] && !streq(list[at]->id, json_get_string(document, "Id", "")))
-            at++;
-        if (list[at])
-            container_add_sizes(request, list[at], document);
-    }
+    json_array_append_new(context, document);
+}
+
+static void take_for_text(void *context, json_t *document)
+{
+    struct str *text = context;
+    if (text->len > 1)
+        str_append_char(text, ',');
+    json_append(text, document);
+    json_decref(document);
 }
 
 json_t *container_summaries(const struct request *request)
 {
-    const struct filters none = { 0 };
+    const struct selection all = { .wants_sizes = true };
     struct container_info **list = container_list(request->engine->containers, true);
-    json_t *documents = listing(request, &none, list, 0, 0, 0);
-    add_all_sizes(request, list, documents);
+    json_t *documents = json_array();
+    summarize(request, &all, list, take_for_array, documents);
     container_list_free(list);
     return documents;
 }
 
+static int parse_selection(const struct request *request, struct selection *ret, struct error *err)
+{
+    if (filters_parse(request->query, accepted, &ret->filters, err) < 0 || check(&ret->filters, err) < 0 ||
+        request_int(request, "limit", INT32_MIN, INT32_MAX, &ret->limit, err) < 0 ||
+        bounds(request, &ret->filters, &ret->before_ns, &ret->since_ns, err) < 0)
+        return -1;
+    ret->wants_sizes = request_flag(request, "size", false);
+    return 0;
+}
+
+static void selection_done(struct selection *selection)
+{
+    filters_done(&selection->filters);
+}
+
 int api_container_list(struct request *request, struct error *err)
 {
-    CLEANUP(filters_done) struct filters filters;
-    int64_t limit = 0, before = 0, since = 0;
-    if (filters_parse(request->query, accepted, &filters, err) < 0 || check(&filters, err) < 0 ||
-        request_int(request, "limit", INT32_MIN, INT32_MAX, &limit, err) < 0 ||
-        bounds(request, &filters, &before, &since, err) < 0)
+    CLEANUP(selection_done) struct selection selection = { 0 };
+    CLEANUP(str_done) struct str text = STR_INIT;
+    if (parse_selection(request, &selection, err) < 0)
         return -1;
-    bool wants_all = request_flag(request, "all", false) || limit > 0 || before || since ||
-                     filters_count(&filters, "status") || filters_count(&filters, "exited");
+    bool wants_all = request_flag(request, "all", false) || selection.limit > 0 || selection.before_ns ||
+                     selection.since_ns || filters_count(&selection.filters, "status") ||
+                     filters_count(&selection.filters, "exited");
     struct container_info **list = container_list(request->engine->containers, wants_all);
-    json_t *documents = listing(request, &filters, list, limit, before, since);
-    if (request_flag(request, "size", false))
-        add_all_sizes(request, list, documents);
+    str_append_char(&text, '[');
+    summarize(request, &selection, list, take_for_text, &text);
     container_list_free(list);
-    return respond_json(request, 200, documents);
+    str_append_char(&text, ']');
+    return respond_json_text(request, 200, &text);
 }

@@ -8,16 +8,19 @@
 #include <string.h>
 #include <strings.h>
 
+int respond_json_text(struct request *request, int status, struct str *text)
+{
+    str_append_char(text, '\n');
+    http_reply(request->http, status, "application/json", text->ptr, text->len);
+    return 0;
+}
+
 int respond_json(struct request *request, int status, json_t *document)
 {
-    char *text = json_text(document);
-    size_t n = strlen(text);
-    text = xrealloc(text, n + 2);
-    memcpy(text + n, "\n", 2);
+    CLEANUP(str_done) struct str text = STR_INIT;
+    json_append(&text, document);
     json_decref(document);
-    http_reply(request->http, status, "application/json", text, n + 1);
-    free(text);
-    return 0;
+    return respond_json_text(request, status, &text);
 }
 
 int respond_empty(struct request *request, int status)

@@ -23,6 +23,8 @@ typedef int request_handler(struct request *request, struct error *err);
 
 // Takes the document. 0.
 int respond_json(struct request *request, int status, json_t *document);
+// A document that is text already; a line's end is appended to it. 0.
+int respond_json_text(struct request *request, int status, struct str *text);
 int respond_empty(struct request *request, int status);
 // The body as JSON; *ret is NULL when there is none and it is not needed.
 int request_json(struct request *request, bool is_needed, json_t **ret, struct error *err);

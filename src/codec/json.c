@@ -51,6 +51,17 @@ char *json_text(const json_t *j)
     return text ? text : xstrdup("null");
 }
 
+static int append_piece(const char *text, size_t n, void *out)
+{
+    str_append_n(out, text, n);
+    return 0;
+}
+
+void json_append(struct str *out, const json_t *j)
+{
+    (void)json_dump_callback(j, append_piece, out, JSON_COMPACT | JSON_ENCODE_ANY);
+}
+
 const char *json_get_string(const json_t *object, const char *key, const char *otherwise)
 {
     const json_t *v = json_object_get(object, key);

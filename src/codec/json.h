@@ -20,6 +20,8 @@ void json_cleanup(json_t **j);
 int json_parse(const char *text, size_t n, json_t **ret, struct error *err);
 // Compact text, owned. Keys keep insertion order.
 char *json_text(const json_t *j);
+// The same, at the end of `out`.
+void json_append(struct str *out, const json_t *j);
 
 // Borrowed until the tree changes.
 const char *json_get_string(const json_t *object, const char *key, const char *otherwise);

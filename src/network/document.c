@@ -139,3 +139,10 @@ int network_inspect(struct network_service *s, const char *name, json_t **ret, s
     *ret = network_document(s, kind, true);
     return 0;
 }
+
+const char *network_id(struct network_service *s, const char *name)
+{
+    struct error ignored;
+    int kind = find(s, name, &ignored);
+    return kind < 0 ? NULL : s->records[kind].id;
+}

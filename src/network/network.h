@@ -84,3 +84,5 @@ int network_restore(struct network_service *networks, const struct network_endpo
 // Docker's `GET /networks` documents (bridge, host, none), owned array; and one by name or id.
 json_t *network_list(struct network_service *networks);
 int network_inspect(struct network_service *networks, const char *name, json_t **ret, struct error *err);
+// The id alone, borrowed for as long as the service is open; NULL: no such network.
+const char *network_id(struct network_service *networks, const char *name);
