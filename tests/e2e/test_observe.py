@@ -483,6 +483,7 @@ def test_websocket_ends_with_the_container(engine, busybox):
         got = ws.receive_bytes(8)
         assert sorted(got.split()) == [b"err", b"out"]
         assert ws.receive() == (8, struct.pack(">H", 1000))
+    engine.docker("wait", container)
     with attach_ws(engine, container, "stdout=1&logs=1") as ws:  # what was said before
         assert ws.receive_bytes(4) == b"out\n"
 
