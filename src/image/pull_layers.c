@@ -62,6 +62,14 @@ static ssize_t stream_read(void *context, void *bytes, size_t n)
     return got;
 }
 
+// To its end, where its digest is checked.
+static void drain(struct reader from)
+{
+    char bytes[16 * 1024];
+    while (from.read(from.context, bytes, sizeof bytes) > 0)
+        ;
+}
+
 static int unpack(struct pull *pull, struct pull_layer *layer, struct registry_blob *blob, struct error *err)
 {
     struct layer_stream stream = { .pull = pull, .layer = layer, .from = registry_blob_reader(blob) };
@@ -71,7 +79,9 @@ static int unpack(struct pull *pull, struct pull_layer *layer, struct registry_b
     struct layer_info info;
     if (layer_unpack(pull->images->store, reader, layer->diff_id, &limits, &info, err) == 0)
         return 0;
-    // What the unpacker met was perhaps only the end of a stream that broke; the stream knows why.
+    // What the unpacker met was perhaps only the end of a stream that broke, or a byte that changed on its way; the stream knows.
+    if (!registry_blob_error(blob) && err->kind == ERROR_INVALID)
+        drain(stream.from);
     if (registry_blob_error(blob))
         *err = *registry_blob_error(blob);
     else if (!str_has_prefix(err->message, "failed to register layer"))

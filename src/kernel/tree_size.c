@@ -37,7 +37,7 @@ static uint64_t size_of_children(int parent, const char *name, struct map *count
             continue;
         if (S_ISDIR(st.st_mode))
             total += size_of_children(dirfd(dir), e->d_name, counted, depth + 1);
-        else if (S_ISREG(st.st_mode) && !was_counted(counted, &st))
+        else if (!was_counted(counted, &st)) // a link has the size of its target's name
             total += (uint64_t)st.st_size;
     }
     if (dir)

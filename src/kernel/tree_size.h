@@ -4,6 +4,6 @@
 
 #include <stdint.h>
 
-// Bytes of the regular files below fd (borrowed, may be O_PATH), each counted once however many names it has. Best effort: what
-// vanishes, and what is deeper than 512 directories, is not counted.
+// Bytes of the files and symbolic links below fd (borrowed, may be O_PATH), as Docker sums them: each once however many names it
+// has. Best effort: what vanishes, and what is deeper than 512 directories, is not counted.
 uint64_t tree_size(int fd);
