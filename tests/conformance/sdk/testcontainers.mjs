@@ -33,7 +33,14 @@ assert.match(bytes, /later/);
 ok('files');
 
 const logs = await web.logs();
-await new Promise((resolve) => logs.on('data', (line) => String(line).includes('ready to serve') && resolve()));
+let said = '';
+const alive = setTimeout(() => assert.fail(`no such line after 30 s, but ${JSON.stringify(said)}`), 30000); // its socket is unref()ed
+await new Promise((resolve, reject) => {
+  logs.on('data', (piece) => (said += piece).includes('ready to serve') && resolve());
+  logs.on('error', reject);
+  logs.on('end', () => reject(new Error(`the log ended after ${JSON.stringify(said)}`)));
+});
+clearTimeout(alive);
 ok('logs');
 
 await web.restart({ timeout: 0 });
