@@ -108,28 +108,62 @@ int dir_make_all(const char *path, mode_t mode)
     return mkdir(copy, mode) < 0 && errno != EEXIST ? -errno : 0;
 }
 
-enum { REMOVE_DEPTH_MAX = 4096 };
+// A tree may be nested as deep as whoever made it liked. Below REMOVE_DEPTH directories a directory is moved to the top of the
+// tree and taken there in a further pass, so that neither the stack nor the descriptors grow with the depth.
+enum { REMOVE_DEPTH = 64 };
 
-static int remove_tree(int parent, const char *name, dev_t device, int depth);
+struct removal {
+    int top_fd; // FD_NONE while the top itself is not open
+    dev_t device;
+    unsigned moved;
+};
 
-static int remove_children(DIR *d, dev_t device, int depth)
+static int remove_tree(struct removal *r, int parent, const char *name, int depth);
+
+static int move_to_top(struct removal *r, int parent, const char *name)
+{
+    char unused[32];
+    for (;;) {
+        snprintf(unused, sizeof unused, ".deep-%u", r->moved++);
+        if (renameat2(parent, name, r->top_fd, unused, RENAME_NOREPLACE) == 0)
+            return 0;
+        if (errno != EEXIST)
+            return -errno;
+    }
+}
+
+static int remove_children(struct removal *r, DIR *d, int depth)
 {
     for (struct dirent *e; (errno = 0, e = readdir(d));) {
         if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
             continue;
         if (e->d_type != DT_DIR && e->d_type != DT_UNKNOWN && unlinkat(dirfd(d), e->d_name, 0) == 0)
             continue;
-        int r = remove_tree(dirfd(d), e->d_name, device, depth + 1);
-        if (r < 0)
-            return r;
+        int result = remove_tree(r, dirfd(d), e->d_name, depth + 1);
+        if (result < 0)
+            return result;
     }
     return -errno;
 }
 
-static int remove_tree(int parent, const char *name, dev_t device, int depth)
+// Again as long as the directory holds something: what was moved to the top while it was read.
+static int remove_contents(struct removal *r, DIR *d, int parent, const char *name, int depth)
 {
-    if (depth > REMOVE_DEPTH_MAX)
-        return -ELOOP;
+    for (;;) {
+        int result = remove_children(r, d, depth);
+        if (result < 0)
+            return result;
+        if (unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == ENOENT)
+            return 0;
+        if (errno != ENOTEMPTY || depth > 0 || r->moved == 0)
+            return -errno;
+        r->moved = 0;
+        rewinddir(d);
+    }
+}
+
+static int remove_tree(struct removal *r, int parent, const char *name, int depth)
+{
     if (unlinkat(parent, name, 0) == 0 || errno == ENOENT)
         return 0;
     if (errno != EISDIR && errno != EPERM)
@@ -138,20 +172,24 @@ static int remove_tree(int parent, const char *name, dev_t device, int depth)
     if (fd < 0)
         return -errno;
     struct stat st;
-    if (fstat(fd, &st) < 0 || st.st_dev != device) {
+    if (fstat(fd, &st) < 0 || st.st_dev != r->device) {
         fd_close(fd);
         return -EXDEV;
+    }
+    if (depth == REMOVE_DEPTH) {
+        fd_close(fd);
+        return move_to_top(r, parent, name);
     }
     DIR *d = fdopendir(fd);
     if (!d) {
         fd_close(fd);
         return -ENOMEM;
     }
-    int r = remove_children(d, device, depth);
+    if (depth == 0)
+        r->top_fd = dirfd(d);
+    int result = remove_contents(r, d, parent, name, depth);
     closedir(d);
-    if (r == 0 && unlinkat(parent, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
-        r = -errno;
-    return r;
+    return result;
 }
 
 int dir_remove_all_at(int dirfd, const char *name)
@@ -159,5 +197,6 @@ int dir_remove_all_at(int dirfd, const char *name)
     struct stat st;
     if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return errno == ENOENT ? 0 : -errno;
-    return remove_tree(dirfd, name, st.st_dev, 0);
+    struct removal r = { .top_fd = FD_NONE, .device = st.st_dev };
+    return remove_tree(&r, dirfd, name, 0);
 }

@@ -31,7 +31,9 @@
 #include <unistd.h>
 
 enum {
-    STACK_SIZE = 256 * 1024, // address space; only pages that are touched count
+    // Address space; only pages that are touched count. Walks of a container's tree take a level of stack for a level of it, 512 of
+    // them and less than 1 kB each. Below 2 MB, so that no huge page comes.
+    STACK_SIZE = 1024 * 1024,
     READ_AHEAD = 4096,
     DRAIN_MAX = 1 << 20,
     HEAD_TIMEOUT_S = 60, // a connection that begins a head must end it; idle ones may wait for ever

@@ -2,6 +2,7 @@
 import base64
 import ctypes
 import hashlib
+import http.client
 import io
 import json
 import os
@@ -644,3 +645,27 @@ def test_commit_costs_the_change(fresh_engine):
         assert size == 20
     print({k: f"{v * 1000:.1f} ms" for k, v in seconds.items()})
     assert seconds["large"] < 5 * seconds["busybox"] + 0.05
+
+
+@pytest.mark.parametrize("levels,answers", [(500, True), (2000, False)])
+def test_no_nesting_harms_the_engine(engine, busybox, levels, answers):
+    # Walks of a tree that a container made run on the engine's small stacks.
+    name = f"nested-{levels}"
+    engine.skiff("run", "--name", name, "-v", f"{name}:/v", "busybox", "sh", "-c",
+                 f"for base in /x /v; do mkdir -p $base; cd $base; i=0; while [ $i -lt {levels} ]; do mkdir d; cd d; i=$((i+1)); done; done")
+    pid = engine.pid
+    for path in ("/containers/json?all=1&size=1", "/system/df"):
+        assert engine.api("GET", path)[0] == 200
+    assert engine.api("GET", f"/containers/{name}/changes")[0] == (200 if answers else 500)
+    for path in ("export", "archive?path=/x"):
+        try:
+            assert engine.api("GET", f"/containers/{name}/{path}")[0] == 200 and answers
+        except http.client.IncompleteRead:
+            assert not answers
+    committed = engine.skiff("commit", name, f"{name}:1", check=False)
+    assert (committed.returncode == 0) == answers, committed.stderr
+    engine.skiff("volume", "clone", name, f"{name}-clone", check=False)
+    engine.skiff("rm", "-v", name)
+    engine.skiff("volume", "rm", name)
+    assert engine.pid == pid and engine.is_running() and engine.api("GET", "/_ping")[0] == 200
+    wait_until(lambda: not [p for p in (engine.data_root / "volumes").iterdir() if p.name == name])
