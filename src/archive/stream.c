@@ -2,6 +2,7 @@
 
 #include "base/fd.h"
 #include "base/mem.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -70,12 +71,8 @@ int archive_stream_new(int fd, const struct archive_pack *options, struct archiv
         .fd = fd, .read_fd = pipe_fds[0], .write_fd = pipe_fds[1], .options = options
     };
     (void)fcntl(s->read_fd, F_SETPIPE_SZ, PIPE_SIZE);
-    pthread_attr_t attributes;
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, STACK_SIZE);
-    int r = pthread_create(&s->thread, &attributes, write_archive, s);
-    pthread_attr_destroy(&attributes);
-    if (r != 0)
+    int r = thread_start(&s->thread, STACK_SIZE, write_archive, s);
+    if (r < 0)
         return error_errno(err, r, "start a thread");
     s->is_running = true;
     *ret = TAKE_PTR(s);

@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "container/shim_client.h"
 
 #include <errno.h>
@@ -329,16 +330,6 @@ int monitor_watch(struct container *c, struct error *err)
     return error_errno(err, errnum, "watch container %s", c->id);
 }
 
-static int start_thread(pthread_t *thread, void *(*run)(void *), struct container_service *s)
-{
-    pthread_attr_t attributes;
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, THREAD_STACK_BYTES);
-    int r = pthread_create(thread, &attributes, run, s);
-    pthread_attr_destroy(&attributes);
-    return r;
-}
-
 int monitor_start(struct container_service *s, struct error *err)
 {
     struct epoll_event event = { .events = EPOLLIN, .data.ptr = NULL };
@@ -346,10 +337,10 @@ int monitor_start(struct container_service *s, struct error *err)
     s->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (s->epoll_fd < 0 || s->wake_fd < 0 || epoll_ctl(s->epoll_fd, EPOLL_CTL_ADD, s->wake_fd, &event) < 0)
         return error_errno(err, errno, "start the container monitor");
-    int r = start_thread(&s->monitor_thread, monitor_run, s);
+    int r = thread_start(&s->monitor_thread, THREAD_STACK_BYTES, monitor_run, s);
     if (r != 0)
         return error_errno(err, r, "start the container monitor");
-    r = start_thread(&s->janitor_thread, janitor_run, s);
+    r = thread_start(&s->janitor_thread, THREAD_STACK_BYTES, janitor_run, s);
     if (r == 0)
         return 0;
     uint64_t one = 1;

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/thread.h"
 
 #include <pthread.h>
 #include <stdbool.h>
@@ -109,16 +110,12 @@ static void *run(void *context)
 struct spares *spares_new(const struct shim_program *program, const struct container_roots *roots)
 {
     struct spares *s = NEW(struct spares);
-    pthread_attr_t attributes;
     s->program = *program;
     s->roots = *roots;
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->changed, NULL);
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, THREAD_STACK_BYTES);
-    s->has_thread =
-        pthread_create(&s->thread, &attributes, run, s) == 0; // without it every start makes its own
-    pthread_attr_destroy(&attributes);
+    // Without it every start makes its own.
+    s->has_thread = thread_start(&s->thread, THREAD_STACK_BYTES, run, s) == 0;
     return s;
 }
 

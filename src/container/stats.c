@@ -10,6 +10,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "container/container_internal.h"
 
 #include <errno.h>
@@ -195,17 +196,11 @@ static void *sampler_run(void *context)
 // The lock is held.
 static int start_thread(struct stats_sampler *s)
 {
-    pthread_attr_t attributes;
-    pthread_t thread;
     if (s->has_thread)
         return 0;
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, SAMPLER_STACK_BYTES);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    int r = pthread_create(&thread, &attributes, sampler_run, s);
-    pthread_attr_destroy(&attributes);
+    int r = thread_start(NULL, SAMPLER_STACK_BYTES, sampler_run, s);
     s->has_thread = r == 0;
-    return -r;
+    return r;
 }
 
 // --- listening

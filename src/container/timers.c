@@ -4,6 +4,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "container/container_internal.h"
 
 #include <string.h>
@@ -59,26 +60,13 @@ static void *worker_run(void *context)
     return NULL;
 }
 
-static int start_thread(pthread_t *thread, bool is_detached, void *(*run)(void *), void *context)
-{
-    pthread_attr_t attributes;
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, WORKER_STACK_BYTES);
-    if (is_detached)
-        pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    int r = pthread_create(thread, &attributes, run, context);
-    pthread_attr_destroy(&attributes);
-    return r;
-}
-
-// Takes a reference of its own. The lock is held. 0, or an error number when no thread can be had.
+// Takes a reference of its own. The lock is held. 0, or -errno when no thread can be had.
 static int start_worker(struct timers *t, struct container *c, timer_work *work)
 {
-    pthread_t thread;
     struct job *job = NEW(struct job);
     *job = (struct job){ .timers = t, .container = container_ref(c), .work = work };
     t->workers++;
-    int r = start_thread(&thread, true, worker_run, job);
+    int r = thread_start(NULL, WORKER_STACK_BYTES, worker_run, job);
     if (r == 0)
         return 0;
     t->workers--;
@@ -94,7 +82,7 @@ void timers_run(struct container *c, timer_work *work)
     int r = t->is_closing ? 0 : start_worker(t, c, work);
     pthread_mutex_unlock(&t->lock);
     if (r != 0)
-        log_error("container %s: no thread for its policy: %s", c->id, strerror(r));
+        log_error("container %s: no thread for its policy: %s", c->id, strerror(-r));
 }
 
 // --- time. The lock is held.
@@ -123,7 +111,7 @@ static void fire(struct timers *t, struct timer *timer)
     struct container *c = take_out(t, timer);
     int r = start_worker(t, c, t->works[timer - c->timers]);
     if (r != 0) { // for want of memory or threads: later, then
-        log_warn("container %s: no thread for its policy: %s", c->id, strerror(r));
+        log_warn("container %s: no thread for its policy: %s", c->id, strerror(-r));
         timer->container = container_ref(c);
         timer->due_ns = time_monotonic_ns() + RETRY_MS * NS_PER_MS;
         insert(t, timer);
@@ -164,14 +152,14 @@ void timers_set(struct container *c, enum timer_kind kind, int64_t due_ns)
         timer->due_ns = due_ns;
         insert(t, timer);
         if (!t->has_thread)
-            t->has_thread = (r = start_thread(&t->thread, false, timers_main, t)) == 0;
+            t->has_thread = (r = thread_start(&t->thread, WORKER_STACK_BYTES, timers_main, t)) == 0;
         if (t->first == timer)
             pthread_cond_signal(&t->wake);
     }
     pthread_mutex_unlock(&t->lock);
     container_unref(former);
     if (r != 0) // the next timer that is set tries again
-        log_error("start the timer thread: %s", strerror(r));
+        log_error("start the timer thread: %s", strerror(-r));
 }
 
 void timers_clear(struct container *c, enum timer_kind kind)

@@ -17,6 +17,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/thread.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -641,18 +642,6 @@ static bool give_to_spare_thread(struct http_server *server, struct connection *
     return true;
 }
 
-static int start_thread(struct connection *connection)
-{
-    pthread_attr_t attributes;
-    pthread_t thread;
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, STACK_SIZE);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    int r = pthread_create(&thread, &attributes, connection_main, connection);
-    pthread_attr_destroy(&attributes);
-    return r;
-}
-
 static void start_connection(struct http_server *server, int fd)
 {
     struct connection *connection = NEW(struct connection);
@@ -671,9 +660,9 @@ static void start_connection(struct http_server *server, int fd)
     server->holders++;
     bool is_given = give_to_spare_thread(server, connection);
     pthread_mutex_unlock(&server->lock);
-    int r = is_given ? 0 : start_thread(connection);
+    int r = is_given ? 0 : thread_start(NULL, STACK_SIZE, connection_main, connection);
     if (r != 0) {
-        log_warn("connection refused: no thread: %s", strerror(r));
+        log_warn("connection refused: no thread: %s", strerror(-r));
         leave(connection);
     }
 }

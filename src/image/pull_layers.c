@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "store/layer.h"
 
 #include <errno.h>
@@ -175,18 +176,14 @@ static void wait_for_workers(struct pull *pull)
 static int run_workers(struct pull *pull, size_t missing, struct error *err)
 {
     pthread_t threads[WORKERS];
-    pthread_attr_t attributes;
     size_t wanted = missing < WORKERS ? missing : WORKERS, n = 0;
     int r = 0;
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, WORKER_STACK);
     for (; n < wanted && r == 0; n += r == 0) {
         pthread_mutex_lock(&pull->lock);
-        r = pthread_create(&threads[n], &attributes, work, pull);
+        r = thread_start(&threads[n], WORKER_STACK, work, pull);
         pull->workers += r == 0;
         pthread_mutex_unlock(&pull->lock);
     }
-    pthread_attr_destroy(&attributes);
     if (n == 0)
         return error_errno(err, r, "cannot start a thread for the layers");
     wait_for_workers(pull);

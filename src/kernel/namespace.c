@@ -1,10 +1,10 @@
 #include "kernel/namespace.h"
 
+#include "base/thread.h"
 #include "kernel/mount.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <sched.h>
 
 enum { STACK_SIZE = 128 * 1024 };
@@ -25,14 +25,10 @@ static void *run_aside(void *argument)
 int thread_run_aside(int (*work)(void *context), void *context)
 {
     struct aside aside = { .work = work, .context = context };
-    pthread_attr_t attributes;
     pthread_t thread;
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, STACK_SIZE);
-    int r = pthread_create(&thread, &attributes, run_aside, &aside);
-    pthread_attr_destroy(&attributes);
-    if (r != 0)
-        return -r;
+    int r = thread_start(&thread, STACK_SIZE, run_aside, &aside);
+    if (r < 0)
+        return r;
     pthread_join(thread, NULL);
     return aside.result;
 }

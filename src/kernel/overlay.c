@@ -4,13 +4,12 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "kernel/mount.h"
+#include "kernel/namespace.h"
 #include "kernel/version.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mount.h>
-#include <pthread.h>
-#include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -107,26 +106,13 @@ int overlay_create(int context_fd, int layers_fd, char *const *lower, int upper_
 struct view {
     int context_fd, layers_fd;
     char *const *lower;
-    int result;
 };
 
-// The current directory belongs to all threads; this one gets its own.
-static void *create_on_a_thread(void *context)
+// The current directory belongs to all threads: for a thread aside.
+static int create_view_in_one(void *context)
 {
-    struct view *v = context;
-    v->result =
-        unshare(CLONE_FS) < 0 ? -errno : create(v->context_fd, v->layers_fd, v->lower, FD_NONE, false, true);
-    return NULL;
-}
-
-static int create_aside(struct view *v)
-{
-    pthread_t thread;
-    int r = pthread_create(&thread, NULL, create_on_a_thread, v);
-    if (r != 0)
-        return -r;
-    pthread_join(thread, NULL);
-    return v->result;
+    const struct view *v = context;
+    return create(v->context_fd, v->layers_fd, v->lower, FD_NONE, false, true);
 }
 
 static int open_view(const char *parent, char *const *lower, bool by_one_option)
@@ -138,7 +124,8 @@ static int open_view(const char *parent, char *const *lower, bool by_one_option)
     if (context_fd < 0)
         return context_fd;
     struct view v = { .context_fd = context_fd, .layers_fd = layers_fd, .lower = lower };
-    int r = by_one_option ? create_aside(&v) : create(context_fd, layers_fd, lower, FD_NONE, false, false);
+    int r = by_one_option ? thread_run_aside(create_view_in_one, &v)
+                          : create(context_fd, layers_fd, lower, FD_NONE, false, false);
     return r < 0 ? r : mount_take(context_fd, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID);
 }
 

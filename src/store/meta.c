@@ -9,6 +9,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "codec/json.h"
 #include "store/store_internal.h"
 
@@ -135,12 +136,8 @@ static void *checkpoint_thread(void *context)
 
 static int start_thread(struct meta *m, struct error *err)
 {
-    pthread_attr_t attributes;
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, CHECKPOINT_STACK);
-    int r = pthread_create(&m->thread, &attributes, checkpoint_thread, m);
-    pthread_attr_destroy(&attributes);
-    if (r != 0)
+    int r = thread_start(&m->thread, CHECKPOINT_STACK, checkpoint_thread, m);
+    if (r < 0)
         return error_errno(err, r, "start checkpoint thread");
     m->has_thread = true;
     return 0;
