@@ -2,10 +2,10 @@
 
 #include "archive/archive.h"
 #include "base/fd.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/str.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -21,8 +21,8 @@ void names_done(struct names *names)
 
 int reopen(int fd, int flags)
 {
-    char path[32];
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    char path[FD_PATH_MAX];
+    fd_path(fd, path);
     int opened = open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     return opened < 0 ? -errno : opened;
 }
@@ -35,9 +35,7 @@ static int compare_names(const void *a, const void *b)
 static int collect(DIR *d, struct names *names)
 {
     size_t room = 0;
-    for (struct dirent *e; (e = readdir(d));) {
-        if (streq(e->d_name, ".") || streq(e->d_name, ".."))
-            continue;
+    for (struct dirent *e; (e = dir_next(d));) {
         if (names->count == room) {
             room = room ? room * 2 : 32;
             names->list = xreallocarray(names->list, room, sizeof *names->list);
@@ -53,14 +51,9 @@ static int collect(DIR *d, struct names *names)
 int names_read(int fd, struct names *ret)
 {
     *ret = (struct names){ 0 };
-    int again = reopen(fd, O_RDONLY | O_DIRECTORY);
-    if (again < 0)
-        return again;
-    DIR *d = fdopendir(again);
-    if (!d) {
-        fd_close(again);
-        return -ENOMEM;
-    }
+    DIR *d = dir_open_at(fd, ".");
+    if (!d)
+        return -errno;
     int r = collect(d, ret);
     closedir(d);
     if (r < 0)

@@ -86,8 +86,8 @@ static void add_xattr(struct tar_entry *e, const char *path, const char *name)
 // whether a layer can tell what overlay keeps here: renamed directories and files without data it cannot.
 static bool read_xattrs(const struct pack *p, int fd, struct tar_entry *e, bool *ret_is_opaque)
 {
-    char path[32], names[4096], value[2];
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    char path[FD_PATH_MAX], names[4096], value[2];
+    fd_path(fd, path);
     ssize_t n = listxattr(path, names, sizeof names);
     bool is_plain = true;
     for (const char *name = names; n > 0 && name < names + n; name += strlen(name) + 1) {

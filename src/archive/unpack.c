@@ -1,5 +1,6 @@
 #include "archive/archive.h"
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/mem.h"
@@ -112,12 +113,6 @@ static int entry_path(struct unpack *u, const char *path, char **ret)
     return 0;
 }
 
-static const char *last_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
 static void forget_parent(struct unpack *u)
 {
     u->parent = fd_close(u->parent);
@@ -160,7 +155,7 @@ static bool is_mount_point(int parent, const char *name)
 static int clear_place(struct unpack *u, int parent, const char *path, bool wants_directory)
 {
     struct stat st;
-    const char *name = last_name(path);
+    const char *name = path_last_name(path);
     if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return errno == ENOENT ? 0 : fail(u, path, errno);
     bool is_directory = S_ISDIR(st.st_mode);
@@ -199,16 +194,6 @@ static int set_owner(const struct unpack *u, const struct tar_entry *e, int pare
     return r < 0 ? r : fchownat(parent, name, uid, gid, AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) < 0 ? -errno : 0;
 }
 
-static struct timespec mtime_of(const struct tar_entry *e)
-{
-    struct timespec t = { e->mtime_ns / 1000000000, e->mtime_ns % 1000000000 };
-    if (t.tv_nsec < 0) {
-        t.tv_sec--;
-        t.tv_nsec += 1000000000;
-    }
-    return t;
-}
-
 // Through a mapped mount the kernel wants to be told whose root file capabilities are for, and stores what the container's own
 // setcap would have stored. Source: capabilities(7), "Namespaced file capabilities".
 static int set_capability(const struct unpack *u, int fd, const struct tar_xattr *x)
@@ -239,7 +224,7 @@ static int set_xattrs(const struct unpack *u, const struct tar_entry *e, int fd)
 // Of files and directories, by their own descriptor. Owner before mode: chown clears setuid.
 static int set_metadata(const struct unpack *u, const struct tar_entry *e, int fd)
 {
-    const struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, mtime_of(e) };
+    const struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, time_to_timespec(e->mtime_ns) };
     int r = set_owner(u, e, fd, "");
     if (r < 0)
         return r;
@@ -259,7 +244,7 @@ static void remember_time(struct unpack *u, const char *path, const struct tar_e
         u->time_room = u->time_room ? 2 * u->time_room : 64;
         u->times = xreallocarray(u->times, u->time_room, sizeof *u->times);
     }
-    u->times[u->time_count++] = (struct directory_time){ xstrdup(path), mtime_of(e) };
+    u->times[u->time_count++] = (struct directory_time){ xstrdup(path), time_to_timespec(e->mtime_ns) };
 }
 
 // Making entries has changed them. One that is gone or replaced by now does not matter.
@@ -275,21 +260,6 @@ static void set_directory_times(struct unpack *u)
 }
 
 // --- entries
-static int write_at(int fd, const char *bytes, size_t n, uint64_t offset)
-{
-    while (n > 0) {
-        ssize_t k = pwrite(fd, bytes, n, (off_t)offset);
-        if (k < 0 && errno == EINTR)
-            continue;
-        if (k < 0)
-            return -errno;
-        bytes += k;
-        offset += (uint64_t)k;
-        n -= (size_t)k;
-    }
-    return 0;
-}
-
 // `length` bytes of payload to `offset`; *have is what the reader gave and has not been written yet.
 static int write_piece(struct unpack *u, int fd, const char *path, struct tar_extent piece, const char **have,
                        size_t *have_n)
@@ -304,7 +274,7 @@ static int write_piece(struct unpack *u, int fd, const char *path, struct tar_ex
             *have_n = (size_t)n;
         }
         size_t k = *have_n < piece.length ? *have_n : (size_t)piece.length;
-        int r = write_at(fd, *have, k, piece.offset);
+        int r = fd_write_all_at(fd, *have, k, (off_t)piece.offset);
         if (r < 0)
             return fail(u, path, r);
         *have += k;
@@ -321,7 +291,7 @@ static int make_file(struct unpack *u, int parent, const char *path, const struc
     size_t have_n = 0;
     struct tar_extent whole = { 0, e->payload };
     int fd CLEANUP(cleanup_close) =
-        openat(parent, last_name(path), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+        openat(parent, path_last_name(path), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return fail(u, path, errno);
     const struct tar_extent *pieces = e->is_sparse ? e->extents : &whole;
@@ -336,7 +306,7 @@ static int make_file(struct unpack *u, int parent, const char *path, const struc
 
 static int make_directory(struct unpack *u, int parent, const char *path, const struct tar_entry *e)
 {
-    const char *name = last_name(path);
+    const char *name = path_last_name(path);
     int r = clear_place(u, parent, path, true);
     if (r < 0)
         return -1;
@@ -361,21 +331,22 @@ static int make_hardlink(struct unpack *u, int parent, const char *path, const s
     const char *slash = strrchr(target, '/');
     char *folder CLEANUP(cleanup_free) = slash ? xstrndup(target, (size_t)(slash - target)) : xstrdup(".");
     int from CLEANUP(cleanup_close) = path_open(u->root, folder, O_PATH | O_DIRECTORY, 0);
-    if (from < 0 || !*target || fstatat(from, last_name(target), &old, AT_SYMLINK_NOFOLLOW) < 0)
+    if (from < 0 || !*target || fstatat(from, path_last_name(target), &old, AT_SYMLINK_NOFOLLOW) < 0)
         return error_set(u->err, ERROR_INVALID,
                          "invalid hard link \"%.300s\" in archive: \"%.300s\" is not there", path, e->link);
-    if (fstatat(parent, last_name(path), &here, AT_SYMLINK_NOFOLLOW) == 0 && here.st_dev == old.st_dev &&
+    if (fstatat(parent, path_last_name(path), &here, AT_SYMLINK_NOFOLLOW) == 0 && here.st_dev == old.st_dev &&
         here.st_ino == old.st_ino)
         return 0; // they are one file already
     if (clear_place(u, parent, path, false) < 0)
         return -1;
-    return linkat(from, last_name(target), parent, last_name(path), 0) < 0 ? fail(u, path, errno) : 0;
+    return linkat(from, path_last_name(target), parent, path_last_name(path), 0) < 0 ? fail(u, path, errno)
+                                                                                     : 0;
 }
 
 static int make_special(struct unpack *u, int parent, const char *path, const struct tar_entry *e)
 {
-    const char *name = last_name(path);
-    const struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, mtime_of(e) };
+    const char *name = path_last_name(path);
+    const struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, time_to_timespec(e->mtime_ns) };
     mode_t type = e->type == TAR_CHAR ? S_IFCHR : e->type == TAR_BLOCK_DEVICE ? S_IFBLK : S_IFIFO;
     bool is_link = e->type == TAR_SYMLINK;
     int r = is_link
@@ -390,8 +361,8 @@ static int make_special(struct unpack *u, int parent, const char *path, const st
     if (r < 0)
         return fail(u, path, r);
     if (!is_link) { // a descriptor without rights takes no fchmod, its name in /proc does, whatever the place holds by now
-        char own[32];
-        snprintf(own, sizeof own, "/proc/self/fd/%d", fd);
+        char own[FD_PATH_MAX];
+        fd_path(fd, own);
         if (chmod(own, e->mode) < 0)
             return fail(u, path, errno);
     }

@@ -48,6 +48,29 @@ static void civil_from_days(int64_t days, int64_t *ret_year, unsigned *ret_month
     *ret_year = year_of_era + era * 400 + (*ret_month <= 2);
 }
 
+struct timespec time_to_timespec(int64_t ns)
+{
+    int64_t seconds = ns / NS_PER_S, rest = ns % NS_PER_S;
+    return rest < 0 ? (struct timespec){ seconds - 1, rest + NS_PER_S } : (struct timespec){ seconds, rest };
+}
+
+void time_format_local(int64_t ns, unsigned digits, char text[static TIME_TEXT_MAX])
+{
+    const struct timespec time = time_to_timespec(ns);
+    struct tm tm;
+    char date[24], fraction[12], zone[8];
+    text[0] = 0;
+    if (!localtime_r(&time.tv_sec, &tm) || !strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &tm) ||
+        !strftime(zone, sizeof zone, "%z", &tm))
+        return;
+    snprintf(fraction, sizeof fraction, ".%09ld", time.tv_nsec);
+    fraction[digits ? digits + 1 : 0] = 0;
+    if (tm.tm_gmtoff == 0)
+        snprintf(text, TIME_TEXT_MAX, "%s%sZ", date, fraction);
+    else
+        snprintf(text, TIME_TEXT_MAX, "%s%s%.3s:%s", date, fraction, zone, zone + 3);
+}
+
 // By hand: gmtime_r takes a lock and, the first time, reads the time zone from disk, for a time that has none.
 static int format_seconds(time_t seconds, char *text)
 {

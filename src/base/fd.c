@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -38,6 +39,27 @@ int fd_write_all(int fd, const void *bytes, size_t n)
         n -= (size_t)k;
     }
     return 0;
+}
+
+int fd_write_all_at(int fd, const void *bytes, size_t n, off_t offset)
+{
+    const char *at = bytes;
+    while (n > 0) {
+        ssize_t k = pwrite(fd, at, n, offset);
+        if (k < 0 && errno == EINTR)
+            continue;
+        if (k < 0)
+            return -errno;
+        at += k;
+        offset += k;
+        n -= (size_t)k;
+    }
+    return 0;
+}
+
+void fd_path(int fd, char path[static FD_PATH_MAX])
+{
+    snprintf(path, FD_PATH_MAX, "/proc/self/fd/%d", fd);
 }
 
 ssize_t fd_read_full(int fd, void *bytes, size_t n)

@@ -24,6 +24,11 @@ void cleanup_close(int *fd);
 int fd_write_all(int fd, const void *bytes, size_t n);
 // Read until n bytes or end of file. Bytes read, or -errno.
 ssize_t fd_read_full(int fd, void *bytes, size_t n);
+// The same at an offset of a file.
+int fd_write_all_at(int fd, const void *bytes, size_t n, off_t offset);
+// The name in /proc by which calls that take no descriptor reach an O_PATH one's object, be it a link.
+enum { FD_PATH_MAX = 32 };
+void fd_path(int fd, char path[static FD_PATH_MAX]);
 // Set or clear O_NONBLOCK. 0 or -errno.
 int fd_set_nonblock(int fd, int on);
 // A sealed (read-only) memfd holding these bytes, offset 0. The descriptor, or -errno.

@@ -3,7 +3,6 @@
 #include "base/fd.h"
 #include "base/mem.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -70,13 +69,21 @@ static int write_temporary(int dirfd, const char *path, mode_t mode, const void 
     return r;
 }
 
-static int sync_parent(int dirfd, const char *path)
+int dir_open_parent(int dirfd, const char *path)
 {
     const char *slash = strrchr(path, '/');
     char *parent CLEANUP(cleanup_free) =
         !slash ? xstrdup(".") : xstrndup(path, slash == path ? 1 : (size_t)(slash - path));
-    int fd CLEANUP(cleanup_close) = openat(dirfd, parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return fd < 0 || fsync(fd) < 0 ? -errno : 0;
+    int fd = openat(dirfd, parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+static int sync_parent(int dirfd, const char *path)
+{
+    int fd CLEANUP(cleanup_close) = dir_open_parent(dirfd, path);
+    if (fd < 0)
+        return fd;
+    return fsync(fd) < 0 ? -errno : 0;
 }
 
 int file_replace_at(int dirfd, const char *path, mode_t mode, const void *bytes, size_t n, bool durable)
@@ -92,6 +99,25 @@ int file_replace_at(int dirfd, const char *path, mode_t mode, const void *bytes,
         return r;
     }
     return durable ? sync_parent(dirfd, path) : 0;
+}
+
+DIR *dir_open_at(int dirfd, const char *name)
+{
+    int fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    if (!dir)
+        fd_close(fd);
+    return dir;
+}
+
+struct dirent *dir_next(DIR *dir)
+{
+    struct dirent *e;
+    do {
+        errno = 0;
+        e = readdir(dir);
+    } while (e && (streq(e->d_name, ".") || streq(e->d_name, "..")));
+    return e;
 }
 
 int dir_make_all(const char *path, mode_t mode)
@@ -134,9 +160,7 @@ static int move_to_top(struct removal *r, int parent, const char *name)
 
 static int remove_children(struct removal *r, DIR *d, int depth)
 {
-    for (struct dirent *e; (errno = 0, e = readdir(d));) {
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-            continue;
+    for (struct dirent *e; (e = dir_next(d));) {
         if (e->d_type != DT_DIR && e->d_type != DT_UNKNOWN && unlinkat(dirfd(d), e->d_name, 0) == 0)
             continue;
         int result = remove_tree(r, dirfd(d), e->d_name, depth + 1);
@@ -168,26 +192,19 @@ static int remove_tree(struct removal *r, int parent, const char *name, int dept
         return 0;
     if (errno != EISDIR && errno != EPERM)
         return -errno;
-    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0)
+    DIR *d = dir_open_at(parent, name);
+    if (!d)
         return -errno;
-    struct stat st;
-    if (fstat(fd, &st) < 0 || st.st_dev != r->device) {
-        fd_close(fd);
-        return -EXDEV;
-    }
-    if (depth == REMOVE_DEPTH) {
-        fd_close(fd);
-        return move_to_top(r, parent, name);
-    }
-    DIR *d = fdopendir(fd);
-    if (!d) {
-        fd_close(fd);
-        return -ENOMEM;
-    }
     if (depth == 0)
         r->top_fd = dirfd(d);
-    int result = remove_contents(r, d, parent, name, depth);
+    struct stat st;
+    int result;
+    if (fstat(dirfd(d), &st) < 0 || st.st_dev != r->device)
+        result = -EXDEV;
+    else if (depth == REMOVE_DEPTH)
+        result = move_to_top(r, parent, name);
+    else
+        result = remove_contents(r, d, parent, name, depth);
     closedir(d);
     return result;
 }

@@ -42,6 +42,8 @@ bool streq(const char *a, const char *b); // NULL equals only NULL
 bool str_has_prefix(const char *s, const char *prefix);
 bool str_has_suffix(const char *s, const char *suffix);
 bool str_is_empty(const char *s); // NULL or ""
+// What follows the last slash, or all of it: "a/b" -> "b".
+const char *path_last_name(const char *path);
 
 // --- owned, NULL-terminated string arrays ("strv")
 // A strv is char ** ending with NULL; NULL is an empty one.

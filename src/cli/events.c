@@ -17,28 +17,13 @@ struct watch {
     struct error *err;
 };
 
-// RFC 3339 with nanoseconds in the local zone, as Docker's event lines begin.
-static void append_time(struct str *out, int64_t ns)
-{
-    time_t seconds = (time_t)(ns / NS_PER_S);
-    struct tm tm;
-    char text[40], zone[8];
-    if (!localtime_r(&seconds, &tm) || !strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm) ||
-        !strftime(zone, sizeof zone, "%z", &tm))
-        return;
-    str_appendf(out, "%s.%09" PRId64, text, (int64_t)(ns % NS_PER_S));
-    if (tm.tm_gmtoff == 0)
-        str_append(out, "Z");
-    else
-        str_appendf(out, "%.3s:%s", zone, zone + 3);
-}
-
 static void append_line(struct str *out, const json_t *event)
 {
     const json_t *actor = json_get_object(event, "Actor"), *attributes = json_get_object(actor, "Attributes");
-    append_time(out, json_get_int(event, "timeNano", json_get_int(event, "time", 0) * NS_PER_S));
-    str_appendf(out, " %s %s %s", json_get_string(event, "Type", ""), json_get_string(event, "Action", ""),
-                json_get_string(actor, "ID", ""));
+    char time[TIME_TEXT_MAX];
+    time_format_local(json_get_int(event, "timeNano", json_get_int(event, "time", 0) * NS_PER_S), 9, time);
+    str_appendf(out, "%s %s %s %s", time, json_get_string(event, "Type", ""),
+                json_get_string(event, "Action", ""), json_get_string(actor, "ID", ""));
     if (json_object_size(attributes)) {
         const char **keys CLEANUP(cleanup_free) = template_sorted_keys(attributes);
         for (size_t i = 0; keys[i]; i++)

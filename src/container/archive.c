@@ -83,8 +83,8 @@ static int path_error(struct error *err, int r, const char *name, const char *pa
 // Path of an open object, from the top of the tree of mounts that it is in. Owned; NULL when it cannot be told.
 static char *name_of(int fd)
 {
-    char link[32], text[PATH_MAX];
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    char link[FD_PATH_MAX], text[PATH_MAX];
+    fd_path(fd, link);
     ssize_t n = readlink(link, text, sizeof text);
     return n < 0 || n == sizeof text ? NULL : xstrndup(text, (size_t)n);
 }

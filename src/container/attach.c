@@ -210,7 +210,7 @@ static void expect(struct container *c, int change)
 void attach_await_expected(struct container *c)
 {
     int64_t until_ns = time_monotonic_ns() + EXPECTED_TIMEOUT_MS * NS_PER_MS;
-    struct timespec until = { .tv_sec = until_ns / NS_PER_S, .tv_nsec = until_ns % NS_PER_S };
+    struct timespec until = time_to_timespec(until_ns);
     pthread_mutex_lock(&c->lock);
     while (c->attaches_expected > 0 &&
            pthread_cond_clockwait(&c->changed, &c->lock, CLOCK_MONOTONIC, &until) == 0)

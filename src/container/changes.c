@@ -11,6 +11,7 @@
 #include "codec/json.h"
 #include "container/container_internal.h"
 #include "container/view.h"
+#include "kernel/overlay.h"
 #include "kernel/path.h"
 
 #include <errno.h>
@@ -51,15 +52,10 @@ static void walk_done(struct walk *w)
     str_done(&w->path);
 }
 
-static bool is_whiteout(const struct stat *st)
-{
-    return S_ISCHR(st->st_mode) && st->st_rdev == 0;
-}
-
 static ssize_t read_xattr(int fd, const char *name, char *value, size_t n)
 {
-    char path[32];
-    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    char path[FD_PATH_MAX];
+    fd_path(fd, path);
     return getxattr(path, name, value, n);
 }
 
@@ -108,7 +104,7 @@ static int walk_entry(struct walk *w, int upper, const struct stat *st, int lowe
                       const struct stat *lower_st, int depth)
 {
     size_t before = w->count;
-    if (is_whiteout(st)) {
+    if (overlay_is_whiteout(st)) {
         if (lower >= 0)
             add(w, CHANGE_DELETED);
         return 0;

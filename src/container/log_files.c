@@ -2,6 +2,7 @@
 #include "container/log_reader.h"
 
 #include "base/fd.h"
+#include "base/file.h"
 #include "base/mem.h"
 
 #include <errno.h>
@@ -16,12 +17,9 @@ enum { ROTATED_MAX = 1000, GZIP_EXTRA_AT = 10, GZIP_HAS_EXTRA = 4, IDENTITY_SIZE
 
 static int lock_directory(const char *path, int operation)
 {
-    const char *slash = strrchr(path, '/');
-    CLEANUP(cleanup_free)
-    char *directory = xasprintf("%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
-    int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = dir_open_parent(AT_FDCWD, path);
     if (fd < 0)
-        return -errno;
+        return fd;
     while (flock(fd, operation) < 0)
         if (errno != EINTR) {
             int r = -errno;

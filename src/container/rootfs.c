@@ -8,6 +8,7 @@
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "kernel/overlay.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -60,7 +61,7 @@ static bool hides_lower(int dir, const char *path)
         return hides_lower(dir, parent);
     if (fstat(fd, &st) < 0)
         return false;
-    if (S_ISCHR(st.st_mode) && st.st_rdev == 0)
+    if (overlay_is_whiteout(&st))
         return true;
     CLEANUP(cleanup_close)
     int readable = S_ISDIR(st.st_mode) ? open_in_root(dir, parent, O_RDONLY | O_DIRECTORY) : FD_NONE;
@@ -111,7 +112,7 @@ static int read_following(const struct rootfs *root, const char *path, unsigned 
             return fd;
         if (fstat(fd, &st) < 0)
             return -errno;
-        if (S_ISCHR(st.st_mode) && st.st_rdev == 0) // a whiteout
+        if (overlay_is_whiteout(&st))
             return -ENOENT;
         if (S_ISLNK(st.st_mode))
             return follow(root, fd, path, links, out);

@@ -96,7 +96,7 @@ static void *run(void *context)
         if (s->due_ns == 0) {
             pthread_cond_wait(&s->changed, &s->lock);
         } else if (time_monotonic_ns() < s->due_ns) {
-            struct timespec until = { .tv_sec = s->due_ns / NS_PER_S, .tv_nsec = s->due_ns % NS_PER_S };
+            struct timespec until = time_to_timespec(s->due_ns);
             pthread_cond_clockwait(&s->changed, &s->lock, CLOCK_MONOTONIC, &until);
         } else {
             s->due_ns = 0;

@@ -183,7 +183,7 @@ static void *sampler_run(void *context)
         } else if (s->has_new_source) {
             pass(s, true);
         } else {
-            struct timespec until = { .tv_sec = next_ns / NS_PER_S, .tv_nsec = next_ns % NS_PER_S };
+            struct timespec until = time_to_timespec(next_ns);
             (void)pthread_cond_timedwait(&s->changed, &s->lock, &until);
         }
     }

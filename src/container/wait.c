@@ -113,9 +113,7 @@ int container_wait_end(struct container_waiter *w, int cancel_fd, int *ret_exit_
 
 bool container_wait_stopped(struct container *c, int64_t timeout_ms)
 {
-    struct timespec deadline;
-    int64_t at = time_monotonic_ns() + timeout_ms * NS_PER_MS;
-    deadline = (struct timespec){ .tv_sec = at / NS_PER_S, .tv_nsec = at % NS_PER_S };
+    const struct timespec deadline = time_to_timespec(time_monotonic_ns() + timeout_ms * NS_PER_MS);
     pthread_mutex_lock(&c->lock);
     unsigned run = c->state.run;
     bool is_running;

@@ -572,8 +572,7 @@ static void leave(struct connection *connection)
 
 static struct timespec deadline_in(int timeout_ms)
 {
-    int64_t ns = time_monotonic_ns() + timeout_ms * NS_PER_MS;
-    return (struct timespec){ .tv_sec = ns / NS_PER_S, .tv_nsec = ns % NS_PER_S };
+    return time_to_timespec(time_monotonic_ns() + timeout_ms * NS_PER_MS);
 }
 
 static void serve(struct connection *connection)

@@ -8,6 +8,7 @@
 #include "image/image_internal.h"
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
@@ -328,14 +329,13 @@ static int note_garbage(void *context, const char *key, const json_t *document)
 
 static void delete_documents(struct image_service *images, const struct needed *needed)
 {
-    int fd = openat(store_root_fd(images->store), "blobs/sha256", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *d = fd < 0 ? NULL : fdopendir(fd);
-    for (struct dirent *e; d && (e = readdir(d));) {
+    DIR *d = dir_open_at(store_root_fd(images->store), "blobs/sha256");
+    for (struct dirent *e; d && (e = dir_next(d));) {
         char *digest CLEANUP(cleanup_free) = xasprintf("sha256:%s", e->d_name);
         if (digest_is_valid(digest) && !map_get(&needed->keys, digest))
-            (void)unlinkat(fd, e->d_name, 0);
+            (void)unlinkat(dirfd(d), e->d_name, 0);
         else if (str_has_suffix(e->d_name, ".tmp")) // a write that a crash cut short
-            (void)unlinkat(fd, e->d_name, 0);
+            (void)unlinkat(dirfd(d), e->d_name, 0);
     }
     if (d)
         closedir(d);

@@ -14,6 +14,11 @@
 #include <stdio.h>
 #include <unistd.h>
 
+bool overlay_is_whiteout(const struct stat *st)
+{
+    return S_ISCHR(st->st_mode) && st->st_rdev == 0;
+}
+
 // Kernels before 6.7 know one "lowerdir" only, look it up when the overlay is created, and fsconfig takes no more than 255 bytes
 // at once. So each layer is opened and named by its descriptor's number, from within /proc/self/fd: room for some sixty layers.
 struct lower_in_one {

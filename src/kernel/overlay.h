@@ -3,6 +3,10 @@
 #pragma once
 
 #include <stdbool.h>
+#include <sys/stat.h>
+
+// Does it stand for nothing, over whatever lower layers have there?
+bool overlay_is_whiteout(const struct stat *st);
 
 // Configure and create the superblock of an overlay context (mount_open_fs("overlay")); mount_take then gives the mount.
 // lower: strv of paths relative to layers_fd, the topmost first; without an upper directory at least two of them.

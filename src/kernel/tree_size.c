@@ -1,11 +1,11 @@
 #include "kernel/tree_size.h"
 
 #include "base/fd.h"
+#include "base/file.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/str.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -26,14 +26,10 @@ static bool was_counted(struct map *counted, const struct stat *st)
 static uint64_t size_of_children(int parent, const char *name, struct map *counted, unsigned depth)
 {
     uint64_t total = 0;
-    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    DIR *dir = fd >= 0 && depth < DEPTH_MAX ? fdopendir(fd) : NULL;
-    if (!dir)
-        fd_close(fd);
-    for (struct dirent *e; dir && (e = readdir(dir));) {
+    DIR *dir = depth < DEPTH_MAX ? dir_open_at(parent, name) : NULL;
+    for (struct dirent *e; dir && (e = dir_next(dir));) {
         struct stat st;
-        if (streq(e->d_name, ".") || streq(e->d_name, "..") ||
-            fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        if (fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0)
             continue;
         if (S_ISDIR(st.st_mode))
             total += size_of_children(dirfd(dir), e->d_name, counted, depth + 1);

@@ -1,6 +1,7 @@
 // The network service's inside, shared by the files of network/ only.
 #pragma once
 
+#include "base/clock.h"
 #include "base/map.h"
 #include "network/ipam.h"
 #include "network/network.h"
@@ -22,7 +23,7 @@ enum network_kind { NETWORK_BRIDGE, NETWORK_HOST, NETWORK_NONE, NETWORK_KIND_COU
 
 struct network_record {
     char id[65];
-    char created[40]; // RFC 3339
+    char created[TIME_TEXT_MAX]; // RFC 3339
 };
 
 // Lock order: setup_lock, then lock. Neither is held while the other side waits for more than the kernel's

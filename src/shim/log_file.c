@@ -9,6 +9,7 @@
 #include "shim/log.h"
 
 #include "base/fd.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "shim/compress.h"
 
@@ -83,10 +84,7 @@ static void compress_next(struct log_file *file, const struct shim_log_options *
 // The exclusive lock of the set, without waiting; FD_NONE: somebody has it.
 static int lock_set(const struct shim_log_options *options)
 {
-    const char *slash = strrchr(options->path, '/');
-    char *directory CLEANUP(cleanup_free) =
-        xasprintf("%.*s", slash ? (int)(slash - options->path) : 1, slash ? options->path : ".");
-    int lock CLEANUP(cleanup_close) = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int lock CLEANUP(cleanup_close) = dir_open_parent(AT_FDCWD, options->path);
     return lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) == 0 ? TAKE_FD(lock) : FD_NONE;
 }
 

@@ -1,5 +1,6 @@
 #include "shim/log.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 #include <endian.h>
@@ -24,24 +25,6 @@ static const char *host_name(void)
     return name;
 }
 
-// RFC 3339 in the local zone, with microseconds or without.
-static void append_time(struct str *out, int64_t ns, bool has_microseconds)
-{
-    time_t seconds = (time_t)(ns / NS_PER_S);
-    struct tm tm;
-    char text[40], zone[8];
-    if (!localtime_r(&seconds, &tm) || !strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm) ||
-        !strftime(zone, sizeof zone, "%z", &tm))
-        return;
-    str_append(out, text);
-    if (has_microseconds)
-        str_appendf(out, ".%06lld", (long long)(ns % NS_PER_S / NANOSECONDS_A_MICROSECOND));
-    if (tm.tm_gmtoff == 0)
-        str_append(out, "Z");
-    else
-        str_appendf(out, "%.3s:%s", zone, zone + 3);
-}
-
 // RFC 3164: "Jan  2 15:04:05", local.
 static void append_stamp(struct str *out, int64_t ns)
 {
@@ -60,9 +43,9 @@ static void append_syslog(const struct shim_log_options *options, const struct l
     const char *format = options->format ? options->format : "", *tag = options->tag ? options->tag : "";
     str_appendf(out, "<%d>", options->facility << 3 | priority(m));
     if (str_has_prefix(format, "rfc5424")) {
-        str_append(out, "1 ");
-        append_time(out, m->time_ns, streq(format, "rfc5424micro"));
-        str_appendf(out, " %s %s %d %s - ", host_name(), tag, (int)getpid(), tag);
+        char time[TIME_TEXT_MAX];
+        time_format_local(m->time_ns, streq(format, "rfc5424micro") ? 6 : 0, time);
+        str_appendf(out, "1 %s %s %s %d %s - ", time, host_name(), tag, (int)getpid(), tag);
     } else {
         append_stamp(out, m->time_ns);
         if (streq(format, "rfc3164"))

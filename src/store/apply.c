@@ -14,11 +14,13 @@
 // Times of directories are set at the end, because making entries in them changes them. Nothing is synced here.
 #include "store/store_internal.h"
 
+#include "base/clock.h"
 #include "base/fd.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "kernel/overlay.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -131,12 +133,6 @@ static int clean_path(struct apply *a, const char *path, char **ret)
     return 0;
 }
 
-static const char *last_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
 static void forget_parent(struct apply *a)
 {
     free(a->parent_path);
@@ -147,8 +143,8 @@ static void forget_parent(struct apply *a)
 
 static ssize_t name_of(int fd, char name[static PATH_MAX])
 {
-    char link[32];
-    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    char link[FD_PATH_MAX];
+    fd_path(fd, link);
     ssize_t n = readlink(link, name, PATH_MAX - 1);
     if (n < 0)
         return -errno;
@@ -246,18 +242,12 @@ static int displace(struct apply *a, int parent, const char *name);
 
 static int displace_directory(struct apply *a, int parent, const char *name)
 {
-    int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0)
+    DIR *d = dir_open_at(parent, name);
+    if (!d)
         return -errno;
-    DIR *d = fdopendir(fd);
-    if (!d) {
-        fd_close(fd);
-        return -ENOMEM;
-    }
     int r = 0;
-    for (struct dirent *e; r == 0 && (e = readdir(d));)
-        if (!streq(e->d_name, ".") && !streq(e->d_name, ".."))
-            r = displace(a, fd, e->d_name);
+    for (struct dirent *e; r == 0 && (e = dir_next(d));)
+        r = displace(a, dirfd(d), e->d_name);
     closedir(d);
     return r < 0 ? r : unlinkat(parent, name, AT_REMOVEDIR) < 0 ? -errno : 0;
 }
@@ -270,16 +260,11 @@ static int displace(struct apply *a, int parent, const char *name)
     return S_ISDIR(st.st_mode) ? displace_directory(a, parent, name) : displace_file(a, parent, name, &st);
 }
 
-static bool is_whiteout(const struct stat *st)
-{
-    return S_ISCHR(st->st_mode) && st->st_rdev == 0;
-}
-
 // Make room for a new entry. 1: a whiteout stood there.
 static int clear_place(struct apply *a, int parent, const char *path)
 {
     struct stat st;
-    const char *name = last_name(path);
+    const char *name = path_last_name(path);
     if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return errno == ENOENT ? 0 : fail(a, path, errno);
     int r = displace(a, parent, name);
@@ -292,7 +277,7 @@ static int clear_place(struct apply *a, int parent, const char *path)
         if (r < 0)
             return r;
     }
-    return is_whiteout(&st) ? 1 : 0;
+    return overlay_is_whiteout(&st) ? 1 : 0;
 }
 
 // --- metadata
@@ -315,19 +300,9 @@ static int set_xattrs(const struct tar_entry *e, int fd)
     return 0;
 }
 
-static struct timespec to_timespec(int64_t ns)
-{
-    struct timespec t = { ns / 1000000000, ns % 1000000000 };
-    if (t.tv_nsec < 0) {
-        t.tv_sec--;
-        t.tv_nsec += 1000000000;
-    }
-    return t;
-}
-
 static int set_metadata_fd(const struct tar_entry *e, int fd)
 {
-    struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, to_timespec(e->mtime_ns) };
+    struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, time_to_timespec(e->mtime_ns) };
     if (fchown(fd, e->uid, e->gid) < 0 || fchmod(fd, e->mode) < 0) // in this order: chown clears setuid
         return -errno;
     int r = set_xattrs(e, fd);
@@ -338,7 +313,7 @@ static int set_metadata_fd(const struct tar_entry *e, int fd)
 
 static int set_metadata_at(const struct tar_entry *e, int parent, const char *name)
 {
-    struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, to_timespec(e->mtime_ns) };
+    struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, time_to_timespec(e->mtime_ns) };
     if (fchownat(parent, name, e->uid, e->gid, AT_SYMLINK_NOFOLLOW) < 0)
         return -errno;
     if (e->type != TAR_SYMLINK && fchmodat(parent, name, e->mode, 0) < 0)
@@ -359,7 +334,7 @@ static void remember_time(struct apply *a, const char *path, int64_t mtime_ns)
 static void set_directory_times(struct apply *a)
 {
     for (size_t i = 0; i < a->time_len; i++) {
-        struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, to_timespec(a->times[i].mtime_ns) };
+        struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, time_to_timespec(a->times[i].mtime_ns) };
         int fd CLEANUP(cleanup_close) =
             open_beneath(a->root, a->times[i].path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
         if (fd >= 0)
@@ -374,21 +349,6 @@ static int add_bytes(struct apply *a, uint64_t n)
     if (a->limits && a->limits->max_bytes && a->tally.size_bytes > a->limits->max_bytes)
         return error_set(a->err, ERROR_EXHAUSTED, "layer is larger than the limit of %llu bytes",
                          (unsigned long long)a->limits->max_bytes);
-    return 0;
-}
-
-static int write_at(int fd, const char *bytes, size_t n, uint64_t offset)
-{
-    while (n > 0) {
-        ssize_t k = pwrite(fd, bytes, n, (off_t)offset);
-        if (k < 0 && errno == EINTR)
-            continue;
-        if (k < 0)
-            return -errno;
-        bytes += k;
-        offset += (uint64_t)k;
-        n -= (size_t)k;
-    }
     return 0;
 }
 
@@ -409,7 +369,7 @@ static int write_piece(struct apply *a, int fd, const char *path, struct tar_ext
                 return -1;
         }
         size_t k = *have_n < piece.length ? *have_n : (size_t)piece.length;
-        int r = write_at(fd, *have, k, piece.offset);
+        int r = fd_write_all_at(fd, *have, k, (off_t)piece.offset);
         if (r < 0)
             return fail(a, path, r);
         *have += k;
@@ -442,14 +402,15 @@ static int write_payload(struct apply *a, int fd, const char *path, const struct
 static int apply_file(struct apply *a, int parent, const char *path, const struct tar_entry *e)
 {
     int fd CLEANUP(cleanup_close) =
-        openat(parent, last_name(path), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+        openat(parent, path_last_name(path), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (fd < 0)
         return fail(a, path, errno);
     if (e->payload > 0) {
         uint32_t number;
         struct stat st;
         const char *folder = a->parent_real;
-        char *real CLEANUP(cleanup_free) = xasprintf("%s%s%s", folder, *folder ? "/" : "", last_name(path));
+        char *real CLEANUP(cleanup_free) =
+            xasprintf("%s%s%s", folder, *folder ? "/" : "", path_last_name(path));
         int r = split_file(a->split, real, e, &number);
         if (r < 0 || fstat(fd, &st) < 0)
             return error_errno(a->err, r < 0 ? r : errno, "write layer");
@@ -467,7 +428,7 @@ static int apply_directory(struct apply *a, const char *path, const struct tar_e
     int parent = parent_of(a, path, true);
     if (parent < 0)
         return -1;
-    const char *name = *path ? last_name(path) : ".";
+    const char *name = *path ? path_last_name(path) : ".";
     bool is_there = fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode),
          is_opaque = false;
     if (!is_there) {
@@ -502,17 +463,17 @@ static int apply_hardlink(struct apply *a, const char *path, const struct tar_en
     struct stat old, here;
     if (from < 0)
         return fail(a, e->link, from);
-    if (!*target || fstatat(from, last_name(target), &old, AT_SYMLINK_NOFOLLOW) < 0)
+    if (!*target || fstatat(from, path_last_name(target), &old, AT_SYMLINK_NOFOLLOW) < 0)
         return error_set(a->err, ERROR_INVALID,
                          "invalid hard link \"%.300s\" in layer: \"%.300s\" is not there", path, e->link);
     int parent = parent_of(a, path, true);
     if (parent < 0)
         return -1;
-    if (fstatat(parent, last_name(path), &here, AT_SYMLINK_NOFOLLOW) == 0 && here.st_ino == old.st_ino)
+    if (fstatat(parent, path_last_name(path), &here, AT_SYMLINK_NOFOLLOW) == 0 && here.st_ino == old.st_ino)
         return 0; // a link to itself: displacing it would lose the file
     if (clear_place(a, parent, path) < 0)
         return -1;
-    if (linkat(from, last_name(target), a->parent, last_name(path), 0) < 0)
+    if (linkat(from, path_last_name(target), a->parent, path_last_name(path), 0) < 0)
         return errno == EPERM || errno == ENOENT
                    ? error_set(a->err, ERROR_INVALID, "invalid hard link \"%.300s\" in layer to \"%.300s\"",
                                path, e->link)
@@ -522,7 +483,7 @@ static int apply_hardlink(struct apply *a, const char *path, const struct tar_en
 
 static int apply_special(struct apply *a, int parent, const char *path, const struct tar_entry *e)
 {
-    const char *name = last_name(path);
+    const char *name = path_last_name(path);
     int r;
     switch (e->type) {
     case TAR_SYMLINK:
@@ -573,7 +534,7 @@ static int apply_entry(struct apply *a, const struct tar_entry *e)
     char *path CLEANUP(cleanup_free) = NULL;
     if (clean_path(a, e->path, &path) < 0)
         return -1;
-    const char *name = last_name(path);
+    const char *name = path_last_name(path);
     if (str_has_prefix(path, ".wh..wh.") && !streq(path, ".wh..wh..opq"))
         return 0; // what aufs left in the layer's root
     if (streq(name, ".wh..wh..opq"))

@@ -300,12 +300,9 @@ static int note_layer(void *context, const char *key, const json_t *document)
 
 static int remove_unrecorded(struct store *store, struct recovery *recovery, struct error *err)
 {
-    int fd = openat(store->layers_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *d = fd < 0 ? NULL : fdopendir(fd);
-    if (!d) {
-        fd_close(fd);
+    DIR *d = dir_open_at(store->layers_fd, ".");
+    if (!d)
         return error_errno(err, errno, "read layers");
-    }
     for (struct dirent *e; (e = readdir(d));) {
         if (e->d_name[0] == '.' || map_remove(&recovery->recorded, e->d_name))
             continue;

@@ -6,7 +6,6 @@
 #include "base/str.h"
 #include "store/store_internal.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -51,19 +50,15 @@ static int open_folder(struct store *s, const char *name, mode_t mode, int *ret,
 
 static int empty_staging(struct store *s, struct error *err)
 {
-    int fd = openat(s->tmp_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *d = fd < 0 ? NULL : fdopendir(fd);
-    if (!d) {
-        fd_close(fd);
+    DIR *d = dir_open_at(s->tmp_fd, ".");
+    if (!d)
         return error_errno(err, errno, "read %s/tmp", s->root);
-    }
     int r = 0;
-    for (struct dirent *e; r == 0 && (e = readdir(d));)
-        if (!streq(e->d_name, ".") && !streq(e->d_name, "..")) {
-            r = dir_remove_all_at(s->tmp_fd, e->d_name);
-            if (r < 0)
-                error_errno(err, r, "remove %s/tmp/%s", s->root, e->d_name);
-        }
+    for (struct dirent *e; r == 0 && (e = dir_next(d));) {
+        r = dir_remove_all_at(s->tmp_fd, e->d_name);
+        if (r < 0)
+            error_errno(err, r, "remove %s/tmp/%s", s->root, e->d_name);
+    }
     closedir(d);
     return r;
 }

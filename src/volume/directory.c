@@ -9,7 +9,6 @@
 #include "base/str.h"
 #include "codec/json.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -69,15 +68,10 @@ int volume_recover(struct volume_service *s, struct error *err)
 {
     if (volume_finish_renames(s, err) < 0 || meta_each(s->store, META_VOLUMES, load_record, s, err) < 0)
         return error_wrap(err, "recover volumes");
-    int listable = openat(s->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = listable < 0 ? NULL : fdopendir(listable);
-    if (!dir) {
-        fd_close(listable);
+    DIR *dir = dir_open_at(s->fd, ".");
+    if (!dir)
         return error_errno(err, errno, "read %s", s->directory);
-    }
-    for (struct dirent *e; (e = readdir(dir));) {
-        if (streq(e->d_name, ".") || streq(e->d_name, ".."))
-            continue;
+    for (struct dirent *e; (e = dir_next(dir));) {
         bool is_known = map_get(&s->by_name, e->d_name) != NULL;
         CLEANUP(cleanup_free) char *cut_short = xasprintf("%s/_fill", e->d_name);
         int r = dir_remove_all_at(s->fd, is_known ? cut_short : e->d_name);

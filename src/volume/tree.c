@@ -1,12 +1,12 @@
 #include "volume/tree.h"
 
 #include "base/fd.h"
+#include "base/file.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "kernel/path.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -20,13 +20,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-enum { DEPTH_MAX = 256, LIST_MAX = 64 << 10, FD_PATH_MAX = 32, KEY_MAX = 40 };
-
-// The name under which system calls that take no descriptor reach an O_PATH one's object, be it a link.
-static void fd_path(int fd, char path[static FD_PATH_MAX])
-{
-    snprintf(path, FD_PATH_MAX, "/proc/self/fd/%d", fd);
-}
+enum { DEPTH_MAX = 256, LIST_MAX = 64 << 10, KEY_MAX = 40 };
 
 static void file_key(const struct stat *st, char key[static KEY_MAX])
 {
@@ -218,30 +212,14 @@ static int copy_one(struct copy *c, int from_dir, int to_dir, const char *name, 
     return to_fd < 0 ? -errno : tree_copy_attributes(from_fd, to_fd);
 }
 
-static DIR *open_for_listing(int fd)
-{
-    int listable = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = listable < 0 ? NULL : fdopendir(listable);
-    if (!dir && listable >= 0)
-        fd_close(listable);
-    return dir;
-}
-
-static bool is_dot(const char *name)
-{
-    return streq(name, ".") || streq(name, "..");
-}
-
 static int copy_children(struct copy *c, int from_fd, int to_fd, unsigned depth)
 {
     size_t length = c->path.len;
     int r = 0;
-    DIR *dir = open_for_listing(from_fd);
+    DIR *dir = dir_open_at(from_fd, ".");
     if (!dir)
         return -errno;
-    for (struct dirent *e; r == 0 && (errno = 0, e = readdir(dir));) {
-        if (is_dot(e->d_name))
-            continue;
+    for (struct dirent *e; r == 0 && (e = dir_next(dir));) {
         str_appendf(&c->path, "/%s", e->d_name);
         r = copy_one(c, dirfd(dir), to_fd, e->d_name, depth);
         if (r < 0)

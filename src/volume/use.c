@@ -9,7 +9,6 @@
 #include "base/str.h"
 #include "volume/tree.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -126,35 +125,23 @@ void volume_service_settle(struct volume_service *s)
 }
 
 // --- copy-up
-static DIR *open_listing(int fd)
-{
-    int listable = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *dir = listable < 0 ? NULL : fdopendir(listable);
-    if (!dir && listable >= 0)
-        fd_close(listable);
-    return dir;
-}
-
 static bool is_empty(int fd)
 {
-    bool r = true;
-    DIR *dir = open_listing(fd);
-    for (struct dirent *e; dir && r && (e = readdir(dir));)
-        r = streq(e->d_name, ".") || streq(e->d_name, "..");
+    DIR *dir = dir_open_at(fd, ".");
+    bool r = dir && !dir_next(dir);
     if (dir)
         closedir(dir);
-    return dir && r;
+    return r;
 }
 
 static int move_children(int from_fd, int to_fd)
 {
     int r = 0;
-    DIR *dir = open_listing(from_fd);
+    DIR *dir = dir_open_at(from_fd, ".");
     if (!dir)
         return -errno;
-    for (struct dirent *e; r == 0 && (e = readdir(dir));)
-        if (!streq(e->d_name, ".") && !streq(e->d_name, "..") &&
-            renameat(dirfd(dir), e->d_name, to_fd, e->d_name) < 0)
+    for (struct dirent *e; r == 0 && (e = dir_next(dir));)
+        if (renameat(dirfd(dir), e->d_name, to_fd, e->d_name) < 0)
             r = -errno;
     closedir(dir);
     return r;
