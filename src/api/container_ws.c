@@ -249,16 +249,10 @@ static int answer(void *context, struct container_attach *attach, int *ret_socke
 int api_container_attach_ws(struct request *request, struct error *err)
 {
     CLEANUP(container_info_freep) struct container_info *info = NULL;
-    CLEANUP(cleanup_free) char *detach_keys = request_get(request, "detachKeys");
-    struct container_attach attach = {
-        .wants_stdin = request_flag(request, "stdin", false),
-        .wants_stdout = request_flag(request, "stdout", false),
-        .wants_stderr = request_flag(request, "stderr", false),
-        .wants_logs = request_flag(request, "logs", false),
-        .wants_stream = request_flag(request, "stream", false),
-        .is_raw = true,
-        .detach_keys = str_is_empty(detach_keys) ? NULL : detach_keys,
-    };
+    CLEANUP(cleanup_free) char *detach_keys = NULL;
+    struct container_attach attach;
+    request_attach(request, &attach, &detach_keys);
+    attach.is_raw = true;
     if (check_handshake(request, err) < 0 ||
         container_get(request->engine->containers, request->name, &info, err) < 0)
         return -1;

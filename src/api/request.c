@@ -91,6 +91,19 @@ int request_timeout(const struct request *request, int *ret, struct error *err)
     return 0;
 }
 
+void request_attach(const struct request *request, struct container_attach *ret, char **ret_detach_keys)
+{
+    char *keys = *ret_detach_keys = request_get(request, "detachKeys");
+    *ret = (struct container_attach){
+        .wants_stdin = request_flag(request, "stdin", false),
+        .wants_stdout = request_flag(request, "stdout", false),
+        .wants_stderr = request_flag(request, "stderr", false),
+        .wants_logs = request_flag(request, "logs", false),
+        .wants_stream = request_flag(request, "stream", false),
+        .detach_keys = str_is_empty(keys) ? NULL : keys,
+    };
+}
+
 int line_stream_put(struct line_stream *stream, json_t *document)
 {
     if (!stream->is_begun) {

@@ -38,6 +38,8 @@ int request_int(const struct request *request, const char *name, int64_t min, in
 int request_signal(const struct request *request, const char *name, int *ret, struct error *err);
 // `stop` and `restart`: seconds in "t", negative ones for "no limit"; *ret stays when absent.
 int request_timeout(const struct request *request, int *ret, struct error *err);
+// What an attach asks for in its query. *ret_detach_keys is owned and what ret->detach_keys points to.
+void request_attach(const struct request *request, struct container_attach *ret, char **ret_detach_keys);
 
 // A stream of JSON documents, one a line. The head goes out with the first one, so that an error before it is an ordinary
 // answer; an error after it is a line of its own ({"errorDetail":{"message":..},"error":..}).

@@ -258,8 +258,7 @@ static const struct text_field {
     { "workdir", "WorkingDir" }, { "stop-signal", "StopSignal" }, { NULL, NULL },
 }, host_texts[] = {
     { "cgroup-parent", "CgroupParent" }, { "cgroupns", "CgroupnsMode" },
-    { "cidfile", "ContainerIDFile" },    { "cpuset-cpus", "CpusetCpus" },
-    { "cpuset-mems", "CpusetMems" },     { "ipc", "IpcMode" },
+    { "cidfile", "ContainerIDFile" },    { "ipc", "IpcMode" },
     { "isolation", "Isolation" },        { "pid", "PidMode" },
     { "runtime", "Runtime" },            { "userns", "UsernsMode" },
     { "uts", "UTSMode" },                { "volume-driver", "VolumeDriver" },

@@ -21,6 +21,8 @@ int create_add_environment(const struct options *options, json_t *config,
 int create_add_ports(const struct options *options, json_t *config, json_t *host, struct error *err);
 int create_add_volumes(const struct options *options, json_t *config, json_t *host, struct error *err);
 int create_add_networks(const struct options *options, json_t *config, json_t *host, struct error *err);
+// Limits that are one number or one cpuset; an option the command does not have adds nothing.
+void create_add_limits(const struct options *options, json_t *host);
 int create_add_resources(const struct options *options, json_t *host, struct error *err);
 // "on-failure:3" as the API's RestartPolicy, owned.
 int create_restart_policy(const char *text, json_t **ret, struct error *err);

@@ -124,12 +124,22 @@ static int add_gpus(const struct options *options, json_t *host, struct error *e
     return 0;
 }
 
-int create_add_resources(const struct options *options, json_t *host, struct error *err)
+void create_add_limits(const struct options *options, json_t *host)
 {
-    json_t *devices CLEANUP(json_cleanup) = json_array(), *limits CLEANUP(json_cleanup) = json_array();
+    static const char *const cpusets[][2] = { { "cpuset-cpus", "CpusetCpus" },
+                                              { "cpuset-mems", "CpusetMems" } };
     for (size_t i = 0; i < sizeof number_fields / sizeof *number_fields; i++)
         if (options_has(options, number_fields[i].option))
             json_set_int(host, number_fields[i].field, options_number(options, number_fields[i].option, 0));
+    for (size_t i = 0; i < sizeof cpusets / sizeof *cpusets; i++)
+        if (options_has(options, cpusets[i][0]))
+            json_set_string(host, cpusets[i][1], options_string(options, cpusets[i][0], ""));
+}
+
+int create_add_resources(const struct options *options, json_t *host, struct error *err)
+{
+    json_t *devices CLEANUP(json_cleanup) = json_array(), *limits CLEANUP(json_cleanup) = json_array();
+    create_add_limits(options, host);
     for (char *const *v = options_list(options, "device"); *v; v++)
         if (is_cdi_name(*v))
             add_cdi_device(*v, host);

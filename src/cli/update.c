@@ -28,31 +28,10 @@ static const struct option update_options[] = {
     OPTION_END,
 };
 
-static const struct {
-    const char *option, *member;
-} numbers[] = {
-    { "blkio-weight", "BlkioWeight" },
-    { "cpu-period", "CpuPeriod" },
-    { "cpu-quota", "CpuQuota" },
-    { "cpu-rt-period", "CpuRealtimePeriod" },
-    { "cpu-rt-runtime", "CpuRealtimeRuntime" },
-    { "cpu-shares", "CpuShares" },
-    { "cpus", "NanoCpus" },
-    { "memory", "Memory" },
-    { "memory-reservation", "MemoryReservation" },
-    { "memory-swap", "MemorySwap" },
-    { "pids-limit", "PidsLimit" },
-}, texts[] = { { "cpuset-cpus", "CpusetCpus" }, { "cpuset-mems", "CpusetMems" } };
-
 static json_t *update_body(const struct options *options, struct error *err)
 {
     json_t *body CLEANUP(json_cleanup) = json_object();
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        if (options_has(options, numbers[i].option))
-            json_set_int(body, numbers[i].member, options_number(options, numbers[i].option, 0));
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        if (options_has(options, texts[i].option))
-            json_set_string(body, texts[i].member, options_string(options, texts[i].option, ""));
+    create_add_limits(options, body);
     if (options_has(options, "restart")) {
         json_t *policy = NULL;
         if (create_restart_policy(options_string(options, "restart", ""), &policy, err) < 0)
