@@ -17,10 +17,10 @@ static json_t *ipam_document(const struct network_service *s, enum network_kind 
         json_object_set_new(ipam, "Config", json_null());
         return ipam;
     }
-    char ip[IP_TEXT_MAX], subnet[IP_TEXT_MAX + 4], gateway[IP_TEXT_MAX];
-    ip_format(s->network, ip);
-    ip_format(s->gateway, gateway);
-    snprintf(subnet, sizeof subnet, "%s/%u", ip, s->prefix);
+    char subnet[IP_PREFIX_TEXT_MAX], gateway[IP_TEXT_MAX];
+    struct ip_prefix network = ip_network(&s->gateway);
+    ip_prefix_format(&network, subnet);
+    ip_format(&s->gateway.ip, gateway);
     json_t *config = json_object();
     json_set_string(config, "Subnet", subnet);
     json_set_string(config, "Gateway", gateway);
@@ -37,12 +37,12 @@ static json_t *options_document(const struct network_service *s, enum network_ki
         return options;
     char mtu[16], publish_ip[IP_TEXT_MAX];
     snprintf(mtu, sizeof mtu, "%d", s->mtu);
-    ip_format(s->default_publish_ip, publish_ip);
+    ip_format(&s->default_publish_ip, publish_ip);
     json_set_string(options, "com.docker.network.bridge.default_bridge", "true");
     json_set_string(options, "com.docker.network.bridge.enable_icc",
-                    s->rules.is_inter_container_allowed ? "true" : "false");
+                    s->is_inter_container_allowed ? "true" : "false");
     json_set_string(options, "com.docker.network.bridge.enable_ip_masquerade",
-                    s->rules.has_masquerade ? "true" : "false");
+                    s->has_masquerade ? "true" : "false");
     json_set_string(options, "com.docker.network.bridge.host_binding_ipv4", publish_ip);
     json_set_string(options, "com.docker.network.bridge.name", s->bridge);
     json_set_string(options, "com.docker.network.driver.mtu", mtu);

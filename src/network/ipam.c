@@ -1,55 +1,12 @@
 #include "network/ipam.h"
 
 #include "base/mem.h"
-#include "base/num.h"
 
-#include <arpa/inet.h>
-#include <stdio.h>
 #include <string.h>
 
 enum { ADDRESSES_MAX = 65536, BITS = 64 };
 
-bool ip_parse(const char *text, uint32_t *ret)
-{
-    struct in_addr a;
-    if (inet_pton(AF_INET, text, &a) != 1)
-        return false;
-    *ret = ntohl(a.s_addr);
-    return true;
-}
-
-void ip_format(uint32_t a, char text[static IP_TEXT_MAX])
-{
-    snprintf(text, IP_TEXT_MAX, "%u.%u.%u.%u", a >> 24, a >> 16 & 255, a >> 8 & 255, a & 255);
-}
-
-bool cidr_parse(const char *text, uint32_t *ret_address, unsigned *ret_prefix)
-{
-    char address[IP_TEXT_MAX];
-    const char *slash = strchr(text, '/');
-    uint32_t prefix;
-    if (slash == NULL || (size_t)(slash - text) >= sizeof address || !parse_u32(slash + 1, 32, &prefix))
-        return false;
-    memcpy(address, text, (size_t)(slash - text));
-    address[slash - text] = '\0';
-    if (!ip_parse(address, ret_address))
-        return false;
-    *ret_prefix = prefix;
-    return true;
-}
-
-static uint32_t mask_of(unsigned prefix)
-{
-    return prefix == 0 ? 0 : UINT32_MAX << (32 - prefix);
-}
-
-bool cidr_overlaps(uint32_t a, unsigned a_prefix, uint32_t b, unsigned b_prefix)
-{
-    uint32_t mask = mask_of(a_prefix < b_prefix ? a_prefix : b_prefix);
-    return (a & mask) == (b & mask);
-}
-
-// --- addresses of one range
+// --- addresses of one subnet
 static bool is_taken(const struct ipam *ipam, uint32_t at)
 {
     return (ipam->bits[at / BITS] >> at % BITS & 1) != 0;
@@ -61,25 +18,47 @@ static void take(struct ipam *ipam, uint32_t at)
     ipam->used++;
 }
 
-void ipam_init(struct ipam *ipam, uint32_t network, unsigned prefix)
+// The subnet's own addresses: its first, and IPv4's broadcast.
+static bool is_edge(const struct ipam *ipam, const struct ip_address *address)
 {
-    uint64_t size = UINT64_C(1) << (32 - prefix);
-    *ipam = (struct ipam){ .network = network & mask_of(prefix), .prefix = prefix };
+    struct ip_address last = ip_prefix_last(&ipam->subnet);
+    return ip_equals(address, &ipam->subnet.ip) || (address->family == AF_INET && ip_equals(address, &last));
+}
+
+// Where an address is in the bitmap; ADDRESSES_MAX: not in it.
+static uint32_t place(const struct ipam *ipam, const struct ip_address *address)
+{
+    uint64_t at = ip_prefix_index(&ipam->range, address);
+    return at < ipam->count ? (uint32_t)at : ADDRESSES_MAX;
+}
+
+static void take_edge(struct ipam *ipam, const struct ip_address *address)
+{
+    uint32_t at = place(ipam, address);
+    if (at < ADDRESSES_MAX && is_edge(ipam, address) && !is_taken(ipam, at))
+        take(ipam, at);
+}
+
+void ipam_init(struct ipam *ipam, const struct ip_prefix *subnet, const struct ip_prefix *range)
+{
+    *ipam = (struct ipam){ .subnet = ip_network(subnet), .range = ip_network(range ? range : subnet) };
+    uint64_t size = ip_prefix_count(&ipam->range);
     ipam->count = size > ADDRESSES_MAX ? ADDRESSES_MAX : (uint32_t)size;
     ipam->bits = xcalloc((ipam->count + BITS - 1) / BITS, sizeof *ipam->bits);
-    take(ipam, 0); // the network itself
-    if (size <= ADDRESSES_MAX)
-        take(ipam, ipam->count - 1); // broadcast
-    ipam->next = 1;
+    struct ip_address last = ip_prefix_last(&ipam->subnet);
+    take_edge(ipam, &ipam->subnet.ip);
+    take_edge(ipam, &last);
 }
 
 void ipam_done(struct ipam *ipam)
 {
     free(ipam->bits);
+    free(ipam->others);
     ipam->bits = NULL;
+    ipam->others = NULL;
 }
 
-bool ipam_take(struct ipam *ipam, uint32_t *ret_address)
+bool ipam_take(struct ipam *ipam, struct ip_address *ret)
 {
     if (ipam->used >= ipam->count)
         return false;
@@ -90,56 +69,90 @@ bool ipam_take(struct ipam *ipam, uint32_t *ret_address)
     }
     take(ipam, at);
     ipam->next = (at + 1) % ipam->count;
-    *ret_address = ipam->network + at;
-    return true;
+    return ip_prefix_at(&ipam->range, at, ret);
 }
 
-bool ipam_take_this(struct ipam *ipam, uint32_t address)
+static size_t find_other(const struct ipam *ipam, const struct ip_address *address)
 {
-    uint32_t at = address - ipam->network;
-    if (address < ipam->network || at >= ipam->count || is_taken(ipam, at))
+    size_t i = 0;
+    while (i < ipam->other_count && !ip_equals(&ipam->others[i], address))
+        i++;
+    return i;
+}
+
+bool ipam_take_this(struct ipam *ipam, const struct ip_address *address)
+{
+    uint32_t at = place(ipam, address);
+    if (!ip_prefix_contains(&ipam->subnet, address) || is_edge(ipam, address))
         return false;
-    take(ipam, at);
+    if (at < ADDRESSES_MAX) {
+        if (is_taken(ipam, at))
+            return false;
+        take(ipam, at);
+        return true;
+    }
+    if (find_other(ipam, address) < ipam->other_count)
+        return false;
+    ipam->others = xreallocarray(ipam->others, ipam->other_count + 1, sizeof *ipam->others);
+    ipam->others[ipam->other_count++] = *address;
     return true;
 }
 
-void ipam_give_back(struct ipam *ipam, uint32_t address)
+void ipam_give_back(struct ipam *ipam, const struct ip_address *address)
 {
-    uint32_t at = address - ipam->network;
-    bool is_edge = at == 0 || (ipam->prefix >= 16 && at == ipam->count - 1);
-    if (address < ipam->network || at >= ipam->count || is_edge || !is_taken(ipam, at))
+    uint32_t at = place(ipam, address);
+    size_t other = find_other(ipam, address);
+    if (other < ipam->other_count) {
+        ipam->others[other] = ipam->others[--ipam->other_count];
+        return;
+    }
+    if (at >= ADDRESSES_MAX || is_edge(ipam, address) || !is_taken(ipam, at))
         return;
     ipam->bits[at / BITS] &= ~(UINT64_C(1) << at % BITS);
     ipam->used--;
 }
 
-// --- ranges
-static bool is_free(uint32_t network, unsigned prefix, const struct route *routes, size_t n)
+// --- subnets
+const struct address_pool bridge_pools[] = {
+    { { { AF_INET, { 172, 17 } }, 16 }, 16 }, // Docker's own first
+    { { { AF_INET, { 172, 18 } }, 15 }, 16 },
+    { { { AF_INET, { 172, 20 } }, 14 }, 16 },
+    { { { AF_INET, { 172, 24 } }, 13 }, 16 },
+    { { { AF_INET, { 192, 168 } }, 16 }, 20 },
+    { { { AF_INET, { 10 } }, 8 }, 16 },
+    { { { AF_INET, { 10 } }, 8 }, 24 }, // hosts whose sixteens are all touched somewhere
+};
+const size_t bridge_pool_count = sizeof bridge_pools / sizeof *bridge_pools;
+
+static bool is_free(const struct ip_prefix *subnet, const struct ip_prefix *taken, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        if (routes[i].prefix > 0 && cidr_overlaps(network, prefix, routes[i].network, routes[i].prefix))
+        if (ip_prefix_overlaps(subnet, &taken[i]))
             return false;
     return true;
 }
 
-bool ipam_choose_pool(const struct route *routes, size_t n, uint32_t *ret_network, unsigned *ret_prefix)
+// The n-th subnet of a pool. Its number goes into the bits between the two lengths.
+static struct ip_prefix subnet_at(const struct address_pool *pool, uint64_t n)
 {
-    static const struct {
-        uint32_t first;
-        unsigned prefix, count;
-    } pools[] = {
-        { 0xac110000, 16, 15 },    // 172.17.0.0/16 ... 172.31.0.0/16
-        { 0xc0a80000, 20, 16 },    // 192.168.0.0/20 ...
-        { 0x0a000000, 16, 256 },   // 10.0.0.0/16 ...
-        { 0x0a000000, 24, 65536 }, // 10.0.0.0/24 ...: hosts whose sixteens are all touched somewhere
-    };
-    for (size_t p = 0; p < sizeof pools / sizeof *pools; p++) {
-        for (unsigned i = 0; i < pools[p].count; i++) {
-            uint32_t network = pools[p].first + (i << (32 - pools[p].prefix));
-            if (!is_free(network, pools[p].prefix, routes, n))
+    struct ip_prefix subnet = { pool->base.ip, pool->length };
+    for (unsigned bit = pool->length; bit-- > pool->base.length && n > 0; n >>= 1)
+        if (n & 1)
+            subnet.ip.bytes[bit / 8] = (uint8_t)(subnet.ip.bytes[bit / 8] | 0x80 >> bit % 8);
+    return subnet;
+}
+
+bool ipam_choose(const struct address_pool *pools, size_t pool_count, const struct ip_prefix *taken,
+                 size_t taken_count, struct ip_prefix *ret)
+{
+    for (size_t p = 0; p < pool_count; p++) {
+        unsigned bits = pools[p].length - pools[p].base.length;
+        uint64_t count = bits >= 16 ? 65536 : UINT64_C(1) << bits; // more are never looked at
+        for (uint64_t i = 0; i < count; i++) {
+            struct ip_prefix subnet = subnet_at(&pools[p], i);
+            if (!is_free(&subnet, taken, taken_count))
                 continue;
-            *ret_network = network;
-            *ret_prefix = pools[p].prefix;
+            *ret = subnet;
             return true;
         }
     }

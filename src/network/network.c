@@ -43,8 +43,7 @@ const char *network_kind_name(enum network_kind kind)
 // --- records
 struct recorded {
     struct network_service *service;
-    uint32_t network;
-    unsigned prefix;
+    struct ip_prefix subnet; // length 0: none
 };
 
 static int visit_record(void *context, const char *key, const json_t *document)
@@ -57,9 +56,8 @@ static int visit_record(void *context, const char *key, const json_t *document)
         struct network_record *record = &r->service->records[kind];
         snprintf(record->id, sizeof record->id, "%s", key);
         snprintf(record->created, sizeof record->created, "%s", json_get_string(document, "Created", ""));
-        if (kind == NETWORK_BRIDGE &&
-            !cidr_parse(json_get_string(document, "Subnet", ""), &r->network, &r->prefix))
-            r->prefix = 0;
+        if (kind == NETWORK_BRIDGE && !ip_prefix_parse(json_get_string(document, "Subnet", ""), &r->subnet))
+            r->subnet.length = 0;
     }
     return 0;
 }
@@ -70,9 +68,9 @@ static int write_record(struct network_service *s, enum network_kind kind, struc
     json_set_string(document, "Name", network_kind_name(kind));
     json_set_string(document, "Created", s->records[kind].created);
     if (kind == NETWORK_BRIDGE && s->is_enabled) {
-        char ip[IP_TEXT_MAX], subnet[IP_TEXT_MAX + 4];
-        ip_format(s->network, ip);
-        snprintf(subnet, sizeof subnet, "%s/%u", ip, s->prefix);
+        char subnet[IP_PREFIX_TEXT_MAX];
+        struct ip_prefix network = ip_network(&s->gateway);
+        ip_prefix_format(&network, subnet);
         json_set_string(document, "Subnet", subnet);
     }
     return s->store != NULL ? meta_put(s->store, META_NETWORKS, s->records[kind].id, document, err) : 0;
@@ -84,11 +82,12 @@ static int load_records(struct network_service *s, const char *bip, struct error
     struct recorded r = { .service = s };
     if (s->store != NULL && meta_each(s->store, META_NETWORKS, visit_record, &r, err) < 0)
         return -1;
-    if (s->is_enabled && setup_choose_range(s, bip, r.network, r.prefix, err) < 0)
+    if (s->is_enabled && setup_choose_range(s, bip, &r.subnet, err) < 0)
         return -1;
     for (int kind = 0; kind < NETWORK_KIND_COUNT; kind++) {
         bool is_new = s->records[kind].id[0] == '\0';
-        bool has_moved = kind == NETWORK_BRIDGE && (r.network != s->network || r.prefix != s->prefix);
+        struct ip_prefix subnet = ip_network(&s->gateway);
+        bool has_moved = kind == NETWORK_BRIDGE && !ip_prefix_equals(&r.subnet, &subnet);
         if (is_new) {
             id_new(s->records[kind].id);
             time_format_rfc3339(time_now_ns(), s->records[kind].created);
@@ -107,7 +106,7 @@ static int take_options(struct network_service *s, const struct network_options 
     s->is_enabled = !streq(bridge, "none");
     if (strlen(bridge) >= sizeof s->bridge || strpbrk(bridge, "/ \t\n:") != NULL)
         return error_set(err, ERROR_INVALID, "invalid bridge name %s", bridge);
-    if (!ip_parse(publish_ip, &s->default_publish_ip))
+    if (!ip_parse(publish_ip, &s->default_publish_ip) || s->default_publish_ip.family != AF_INET)
         return error_set(err, ERROR_INVALID, "invalid --ip %s: not an IPv4 address", publish_ip);
     snprintf(s->bridge, sizeof s->bridge, "%s", bridge);
     s->mtu = o->mtu > 0 ? o->mtu : 1500;
@@ -117,9 +116,8 @@ static int take_options(struct network_service *s, const struct network_options 
         snprintf(s->rules.table, sizeof s->rules.table, "skiff");
     else
         snprintf(s->rules.table, sizeof s->rules.table, "skiff-%s", bridge);
-    snprintf(s->rules.bridge, sizeof s->rules.bridge, "%s", bridge);
-    s->rules.has_masquerade = o->has_masquerade;
-    s->rules.is_inter_container_allowed = o->is_inter_container_allowed;
+    s->has_masquerade = o->has_masquerade;
+    s->is_inter_container_allowed = o->is_inter_container_allowed;
     return 0;
 }
 
@@ -143,10 +141,8 @@ int network_service_open(struct store *store, const struct network_options *opti
         return -1;
     }
     if (s->is_enabled) {
-        s->rules.network = s->network;
-        s->rules.prefix = s->prefix;
-        ipam_init(&s->ipam, s->network, s->prefix);
-        ipam_take_this(&s->ipam, s->gateway);
+        ipam_init(&s->ipam, &s->gateway, NULL);
+        ipam_take_this(&s->ipam, &s->gateway.ip);
     }
     *ret = s;
     return 0;
@@ -187,7 +183,7 @@ void network_endpoint_done(struct network_endpoint *endpoint)
 struct port_mapping *endpoint_mappings(const struct network_endpoint *endpoint)
 {
     struct port_mapping *all = xcalloc(endpoint->port_count + 1, sizeof *all);
-    uint32_t container_ip = 0;
+    struct ip_address container_ip = { 0 };
     ip_parse(endpoint->ip, &container_ip);
     for (size_t i = 0; i < endpoint->port_count; i++) {
         const struct network_port *p = &endpoint->ports[i];
@@ -240,21 +236,21 @@ static void give_ports_back(struct network_service *s, struct network_endpoint *
 {
     struct port_mapping *all CLEANUP(cleanup_free) = endpoint_mappings(e);
     for (size_t i = 0; i < n; i++)
-        ports_give_back(&s->ports, all[i].protocol, all[i].host_ip, all[i].host_port);
+        ports_give_back(&s->ports, all[i].protocol, &all[i].host_ip, all[i].host_port);
 }
 
 // The address a port is published on.
-static int publish_ip(const struct network_service *s, const struct network_port *p, uint32_t *ret,
+static int publish_ip(const struct network_service *s, const struct network_port *p, struct ip_address *ret,
                       struct error *err)
 {
     *ret = s->default_publish_ip;
-    if (p->host_ip[0] == '\0' || ip_parse(p->host_ip, ret))
-        return 0;
-    if (strchr(p->host_ip, ':') != NULL)
+    if (p->host_ip[0] != '\0' && !ip_parse(p->host_ip, ret))
+        return error_set(err, ERROR_INVALID, "invalid IP address: %s", p->host_ip);
+    if (ret->family == AF_INET6)
         return error_set(err, ERROR_UNSUPPORTED,
                          "publishing port %u on the IPv6 address %s is not supported yet", p->container_port,
                          p->host_ip);
-    return error_set(err, ERROR_INVALID, "invalid IP address: %s", p->host_ip);
+    return 0;
 }
 
 static int claim_ports(struct network_service *s, const struct network_port *ports, size_t n,
@@ -264,12 +260,12 @@ static int claim_ports(struct network_service *s, const struct network_port *por
     e->port_count = n;
     for (size_t i = 0; i < n; i++) {
         struct network_port *p = &e->ports[i];
-        uint32_t host_ip;
+        struct ip_address host_ip;
         *p = ports[i];
         if (publish_ip(s, &ports[i], &host_ip, err) == 0 &&
-            ports_claim(&s->ports, &ports[i], host_ip, e->ip, is_recovered, &p->host_port, err) == 0) {
+            ports_claim(&s->ports, &ports[i], &host_ip, e->ip, is_recovered, &p->host_port, err) == 0) {
             p->last_host_port = 0;
-            ip_format(host_ip, p->host_ip);
+            ip_format(&host_ip, p->host_ip);
             continue;
         }
         e->port_count = i;
@@ -280,7 +276,7 @@ static int claim_ports(struct network_service *s, const struct network_port *por
     return 0;
 }
 
-static bool take_address(struct network_service *s, uint32_t *ret)
+static bool take_address(struct network_service *s, struct ip_address *ret)
 {
     pthread_mutex_lock(&s->lock);
     bool is_taken = ipam_take(&s->ipam, ret);
@@ -288,7 +284,7 @@ static bool take_address(struct network_service *s, uint32_t *ret)
     return is_taken;
 }
 
-static void give_address_back(struct network_service *s, uint32_t address)
+static void give_address_back(struct network_service *s, const struct ip_address *address)
 {
     pthread_mutex_lock(&s->lock);
     ipam_give_back(&s->ipam, address);
@@ -302,11 +298,11 @@ static struct network_endpoint copy_endpoint(const struct network_endpoint *e)
     return copy;
 }
 
-static void remember(struct network_service *s, const struct network_endpoint *e, uint32_t ip,
+static void remember(struct network_service *s, const struct network_endpoint *e, const struct ip_address *ip,
                      bool is_plugged)
 {
     struct attachment *a = NEW(struct attachment);
-    *a = (struct attachment){ .endpoint = copy_endpoint(e), .ip = ip, .is_plugged = is_plugged };
+    *a = (struct attachment){ .endpoint = copy_endpoint(e), .ip = *ip, .is_plugged = is_plugged };
     pthread_mutex_lock(&s->lock);
     struct attachment *former = map_put(&s->attachments, e->endpoint_id, a);
     pthread_mutex_unlock(&s->lock);
@@ -314,13 +310,11 @@ static void remember(struct network_service *s, const struct network_endpoint *e
         attachment_free(former);
 }
 
-static void describe_endpoint(const struct network_service *s, const struct network_request *q, uint32_t ip,
-                              struct network_endpoint *e)
+static void describe_endpoint(const struct network_service *s, const struct network_request *q,
+                              const struct ip_address *ip, struct network_endpoint *e)
 {
     char digits[8];
-    uint8_t mac[6] = {
-        0x02, 0x42, (uint8_t)(ip >> 24), (uint8_t)(ip >> 16), (uint8_t)(ip >> 8), (uint8_t)ip
-    };
+    uint8_t mac[6] = { 0x02, 0x42, ip->bytes[0], ip->bytes[1], ip->bytes[2], ip->bytes[3] };
     snprintf(e->network_name, sizeof e->network_name, "bridge");
     snprintf(e->network_id, sizeof e->network_id, "%s", s->records[NETWORK_BRIDGE].id);
     id_new(e->endpoint_id);
@@ -330,8 +324,8 @@ static void describe_endpoint(const struct network_service *s, const struct netw
     digits[7] = '\0';
     snprintf(e->host_interface, sizeof e->host_interface, "veth%s", digits);
     ip_format(ip, e->ip);
-    ip_format(s->gateway, e->gateway);
-    e->prefix_length = (uint8_t)s->prefix;
+    ip_format(&s->gateway.ip, e->gateway);
+    e->prefix_length = s->gateway.length;
     if (!str_is_empty(q->mac))
         mac_parse(q->mac, mac);
     mac_format(
@@ -343,22 +337,22 @@ int network_reserve(struct network_service *s, const struct network_request *q, 
                     struct error *err)
 {
     struct network_endpoint e = { 0 };
-    uint32_t ip;
+    struct ip_address ip;
     if (check_request(s, q, err) < 0)
         return -1;
     if (!take_address(s, &ip))
         return error_set(err, ERROR_EXHAUSTED,
                          "no available IPv4 addresses on this network's address pools: bridge (%s)",
                          s->records[NETWORK_BRIDGE].id);
-    describe_endpoint(s, q, ip, &e);
+    describe_endpoint(s, q, &ip, &e);
     if (claim_ports(s, q->ports, q->port_count, false, &e, err) < 0) {
-        give_address_back(s, ip);
+        give_address_back(s, &ip);
         return err->kind != ERROR_INTERNAL
                    ? -1
                    : error_wrap(err, "driver failed programming external connectivity on endpoint %s (%s)",
                                 e.container_name, e.endpoint_id);
     }
-    remember(s, &e, ip, false);
+    remember(s, &e, &ip, false);
     *ret = e;
     return 0;
 }
@@ -376,7 +370,7 @@ static int make_veth(struct network_service *s, const struct network_endpoint *e
                               .peer_mac = mac,
                               .peer_netns_fd = netns_fd };
     int rc = link_add_veth(fd, &veth);
-    bool is_isolated = !s->rules.is_inter_container_allowed, is_hairpin = atomic_load(&s->is_bridge_filtered);
+    bool is_isolated = !s->is_inter_container_allowed, is_hairpin = atomic_load(&s->is_bridge_filtered);
     if (rc < 0 || (!is_isolated && !is_hairpin))
         return rc;
     int index = link_index(fd, e->host_interface);
@@ -401,14 +395,16 @@ static int open_inside(const struct network_service *s, int netns_fd)
 
 static int configure_inside(const struct network_service *s, const struct network_endpoint *e, int netns_fd)
 {
-    uint32_t ip, gateway;
-    if (!ip_parse(e->ip, &ip) || !ip_parse(e->gateway, &gateway))
+    struct link_setup setup = { .addresses[0].length = e->prefix_length,
+                                .address_count = 1,
+                                .gateway_count = 1 };
+    if (!ip_parse(e->ip, &setup.addresses[0].ip) || !ip_parse(e->gateway, &setup.gateways[0]))
         return -EINVAL;
     int fd CLEANUP(cleanup_close) = open_inside(s, netns_fd);
     if (fd < 0)
         return fd;
     int index = link_index(fd, CONTAINER_INTERFACE);
-    return index < 0 ? index : link_configure(fd, (unsigned)index, ip, e->prefix_length, gateway);
+    return index < 0 ? index : link_configure(fd, (unsigned)index, &setup);
 }
 
 // Put the ports into the table and mark the attachment, so that a rebuild has them too.
@@ -496,7 +492,7 @@ void network_release(struct network_service *s, const struct network_endpoint *e
         pthread_mutex_unlock(&s->setup_lock);
         give_ports_back(s, &a->endpoint, a->endpoint.port_count);
     }
-    give_address_back(s, a->ip);
+    give_address_back(s, &a->ip);
     attachment_free(a);
 }
 
@@ -504,16 +500,16 @@ void network_release(struct network_service *s, const struct network_endpoint *e
 static int restore_one(struct network_service *s, const struct network_endpoint *e, struct error *err)
 {
     struct network_endpoint own = *e;
-    uint32_t ip;
+    struct ip_address ip;
     if (!is_bridge_named(s, e->network_name) || !ip_parse(e->ip, &ip))
         return error_set(err, ERROR_NOT_FOUND, "network %s not found", e->network_name);
     if (claim_ports(s, e->ports, e->port_count, true, &own, err) < 0)
         return -1;
     pthread_mutex_lock(&s->lock);
     ipam_take_this(&s->ipam,
-                   ip); // outside the range when --bip has changed: then no one else can get it either
+                   &ip); // outside the range when --bip has changed: then no one else can get it either
     pthread_mutex_unlock(&s->lock);
-    remember(s, &own, ip, true);
+    remember(s, &own, &ip, true);
     network_endpoint_done(&own);
     return 0;
 }

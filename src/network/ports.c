@@ -8,9 +8,7 @@
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/mem.h"
-#include "network/ipam.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -81,17 +79,22 @@ static struct port_claim **bucket_of(struct port_table *t, uint16_t port)
 }
 
 // A claim on every address meets each claim on the port.
-static bool try_claim(struct port_table *t, enum network_protocol protocol, uint32_t host_ip, uint16_t port)
+static bool meets(const struct ip_address *a, const struct ip_address *b)
+{
+    return a->family == b->family && (ip_equals(a, b) || ip_is_any(a) || ip_is_any(b));
+}
+
+static bool try_claim(struct port_table *t, enum network_protocol protocol, const struct ip_address *host_ip,
+                      uint16_t port)
 {
     pthread_mutex_lock(&t->lock);
     struct port_claim **bucket = bucket_of(t, port), *c = *bucket;
-    while (c != NULL && !(c->port == port && c->protocol == protocol &&
-                          (c->host_ip == host_ip || c->host_ip == 0 || host_ip == 0)))
+    while (c != NULL && !(c->port == port && c->protocol == protocol && meets(&c->host_ip, host_ip)))
         c = c->next;
     bool is_free = c == NULL;
     if (is_free) {
         c = NEW(struct port_claim);
-        *c = (struct port_claim){ .next = *bucket, .host_ip = host_ip, .port = port, .protocol = protocol };
+        *c = (struct port_claim){ .next = *bucket, .host_ip = *host_ip, .port = port, .protocol = protocol };
         *bucket = c;
         t->count++;
     }
@@ -99,11 +102,13 @@ static bool try_claim(struct port_table *t, enum network_protocol protocol, uint
     return is_free;
 }
 
-void ports_give_back(struct port_table *t, enum network_protocol protocol, uint32_t host_ip, uint16_t port)
+void ports_give_back(struct port_table *t, enum network_protocol protocol, const struct ip_address *host_ip,
+                     uint16_t port)
 {
     pthread_mutex_lock(&t->lock);
     struct port_claim **at = bucket_of(t, port);
-    while (*at != NULL && !((*at)->port == port && (*at)->protocol == protocol && (*at)->host_ip == host_ip))
+    while (*at != NULL &&
+           !((*at)->port == port && (*at)->protocol == protocol && ip_equals(&(*at)->host_ip, host_ip)))
         at = &(*at)->next;
     struct port_claim *c = *at;
     if (c != NULL) {
@@ -118,19 +123,20 @@ void ports_give_back(struct port_table *t, enum network_protocol protocol, uint3
 
 // 0, or the -errno
 // that bind(2) gives there.
-static int try_bind(enum network_protocol protocol, uint32_t host_ip, uint16_t port)
+static int try_bind(enum network_protocol protocol, const struct ip_address *host_ip, uint16_t port)
 {
     int fd CLEANUP(cleanup_close) =
-        socket(AF_INET, protocols[protocol].socket_type | SOCK_CLOEXEC, protocols[protocol].number);
-    if (fd < 0) // no SCTP in this kernel: then nobody listens with it
-        return errno == EPROTONOSUPPORT || errno == ESOCKTNOSUPPORT ? 0 : -errno;
+        socket(host_ip->family, protocols[protocol].socket_type | SOCK_CLOEXEC, protocols[protocol].number);
+    if (fd < 0) // no SCTP or IPv6 in this kernel: then nobody listens with it
+        return errno == EPROTONOSUPPORT || errno == ESOCKTNOSUPPORT || errno == EAFNOSUPPORT ? 0 : -errno;
     int on = 1; // as every server does: connections of a former one that still close are no obstacle
     if (protocol != NETWORK_UDP)
         setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    struct sockaddr_in address = { .sin_family = AF_INET,
-                                   .sin_port = htons(port),
-                                   .sin_addr.s_addr = htonl(host_ip) };
-    return bind(fd, (const struct sockaddr *)&address, sizeof address) < 0 ? -errno : 0;
+    if (host_ip->family == AF_INET6) // 0.0.0.0 has a claim of its own
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+    struct sockaddr_storage address;
+    socklen_t n = ip_to_sockaddr(host_ip, port, &address);
+    return bind(fd, (const struct sockaddr *)&address, n) < 0 ? -errno : 0;
 }
 
 static uint16_t next_random(struct port_table *t)
@@ -157,14 +163,22 @@ static const char *bind_error_text(int errnum)
     }
 }
 
-int ports_claim(struct port_table *t, const struct network_port *want, uint32_t host_ip,
+// As it stands before a port: "127.0.0.1", "[::1]".
+static void format_host(const struct ip_address *ip, char text[static IP_TEXT_MAX + 2])
+{
+    char plain[IP_TEXT_MAX];
+    ip_format(ip, plain);
+    snprintf(text, IP_TEXT_MAX + 2, ip->family == AF_INET6 ? "[%s]" : "%s", plain);
+}
+
+int ports_claim(struct port_table *t, const struct network_port *want, const struct ip_address *host_ip,
                 const char *container_ip, bool is_recovered, uint16_t *ret_port, struct error *err)
 {
     bool is_random = want->host_port == 0;
     uint16_t first = is_random ? t->first_random : want->host_port;
     uint16_t last = is_random ? t->last_random : want->last_host_port > first ? want->last_host_port : first;
-    char ip[IP_TEXT_MAX];
-    ip_format(host_ip, ip);
+    char ip[IP_TEXT_MAX + 2];
+    format_host(host_ip, ip);
     uint16_t port = first;
     int bind_rc = 0;
     for (unsigned tries = 0; tries <= (unsigned)last - first; tries++) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "base/ip.h"
 #include "network/network.h"
 
 #include <pthread.h>
@@ -13,7 +14,7 @@ enum { PORT_BUCKETS = 1024, PROTOCOL_COUNT = 3 };
 
 struct port_claim {
     struct port_claim *next;
-    uint32_t host_ip; // host byte order; 0: every address
+    struct ip_address host_ip; // 0.0.0.0 or ::: every address of its family
     uint16_t port;
     enum network_protocol protocol;
 };
@@ -35,10 +36,10 @@ void ports_done(struct port_table *table);
 // given. is_recovered: the port is our own from before a restart; whether a process listens there is not
 // asked. Errors, to be wrapped by the caller: "Bind for 0.0.0.0:80 failed: port is already allocated" (ours),
 // "failed to bind host port for 0.0.0.0:80:172.17.0.2:80/tcp: address already in use" (a process's).
-int ports_claim(struct port_table *table, const struct network_port *want, uint32_t host_ip,
+int ports_claim(struct port_table *table, const struct network_port *want, const struct ip_address *host_ip,
                 const char *container_ip, bool is_recovered, uint16_t *ret_port, struct error *err);
-void ports_give_back(struct port_table *table, enum network_protocol protocol, uint32_t host_ip,
-                     uint16_t port);
+void ports_give_back(struct port_table *table, enum network_protocol protocol,
+                     const struct ip_address *host_ip, uint16_t port);
 
 const char *network_protocol_name(enum network_protocol protocol); // "tcp", "udp", "sctp"
 uint8_t network_protocol_number(enum network_protocol protocol);   // IPPROTO_*

@@ -1,33 +1,32 @@
-// Theory of operation: the rules never change with the containers; what changes are two maps.
+// Theory of operation: the rules never change with networks and containers; what changes are sets and maps.
 //
-//   ports      protocol . host address . port -> container address . port    (-p 192.0.2.1:80:80, -p
-//   127.0.0.1:...) any_ports  protocol . port                -> container address . port    (-p 80:80), for
-//   addresses of this host only
+//   bridges            every bridge of ours
+//   pairs              bridge . the same bridge, of networks whose containers may meet
+//   internal           bridges that nothing enters or leaves
+//   masquerade4|6      subnets that leave the host with its address
+//   own4|6             subnet . its bridge
+//   ports4|6           protocol . host address . port -> container address . port    (-p 192.0.2.1:80:80)
+//   any_ports4|6       protocol . port                -> container address . port    (-p 80:80), for addresses of
+//                      this host only
 //
-//   early       (prerouting, before connection tracking) containers cannot reach the host's 127.0.0.0/8,
-//   which
-//               route_localnet on the bridge would otherwise open to them
-//   prerouting  what comes in is sent on by the maps. Never by a loopback destination: only the host itself
-//   may use
-//               ports published on 127.0.0.1, and packets with such an address can come from a neighbour on
-//               the wire
-//   output      the same for what the host itself sends
-//   postrouting containers leave with the host's address; a container that meets another (or itself) through
-//   a
-//               published port, and the host through 127.0.0.1, come from the bridge's, or the answer would
+//   early       (prerouting, before connection tracking) containers cannot reach the host's 127.0.0.0/8, which
+//               route_localnet on the bridges would otherwise open to them
+//   prerouting  what comes in is sent on by the maps. Never by a loopback destination: only the host itself may use
+//               ports published on 127.0.0.1, and packets with such an address can come from a neighbour on the wire
+//   output      the same for what the host itself sends; ::1 cannot be translated, the kernel has no route_localnet there
+//   postrouting containers leave with the host's address; a container that meets another of its network (or itself)
+//               through a published port, and the host through 127.0.0.1, come from the bridge's, or the answer would
 //               take a short cut past the translation
-//   forward     towards the bridge: answers, published ports, other containers (or not); nothing else.
-//   Accepting here
-//               ends only this table's chain: the host's own firewall has its say besides
+//   forward     towards the bridges: answers, containers of the same network, published ports; nothing else. Accepting
+//               here ends only this table's chain: the host's own firewall has its say besides
 //
-// A verdict costs the same with one port or ten thousand: a hash look-up.
+// A verdict costs the same with one network and port or ten thousand: hash look-ups.
 #include "network/ruleset.h"
 
 #include "base/mem.h"
 #include "kernel/nft/nft.h"
 #include "network/ports.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_conntrack_common.h>
@@ -35,201 +34,314 @@
 #include <linux/netfilter_ipv4.h>
 #include <string.h>
 
-#define MAP_PORTS     "ports"
-#define MAP_ANY_PORTS "any_ports"
+static const struct nft_set set_bridges = { "bridges", .key = { NFT_PART_IFNAME } },
+                            set_pairs = { "pairs", .key = { NFT_PART_IFNAME, NFT_PART_IFNAME } },
+                            set_internal = { "internal", .key = { NFT_PART_IFNAME } };
 
-// nftables' data type numbers, six bits each, the first of a concatenation in the highest bits.
-enum { TYPE_IPV4 = 7, TYPE_PROTOCOL = 12, TYPE_SERVICE = 13, TYPE_BITS = 6 };
-// Each part of a key fills four-byte units.
-enum { PORTS_KEY = 12, ANY_PORTS_KEY = 8, DATA = 8 };
+// What exists once for each family.
+static const struct family_sets {
+    int family;
+    struct nft_set masquerade, own, ports, any_ports;
+} families[] = {
+    { AF_INET,
+      { "masquerade4", .key = { NFT_PART_IPV4 }, .is_interval = true },
+      { "own4", .key = { NFT_PART_IPV4, NFT_PART_IFNAME }, .is_interval = true },
+      { "ports4", .key = { NFT_PART_PROTOCOL, NFT_PART_IPV4, NFT_PART_PORT },
+        .data = { NFT_PART_IPV4, NFT_PART_PORT } },
+      { "any_ports4", .key = { NFT_PART_PROTOCOL, NFT_PART_PORT },
+        .data = { NFT_PART_IPV4, NFT_PART_PORT } } },
+    { AF_INET6,
+      { "masquerade6", .key = { NFT_PART_IPV6 }, .is_interval = true },
+      { "own6", .key = { NFT_PART_IPV6, NFT_PART_IFNAME }, .is_interval = true },
+      { "ports6", .key = { NFT_PART_PROTOCOL, NFT_PART_IPV6, NFT_PART_PORT },
+        .data = { NFT_PART_IPV6, NFT_PART_PORT } },
+      { "any_ports6", .key = { NFT_PART_PROTOCOL, NFT_PART_PORT },
+        .data = { NFT_PART_IPV6, NFT_PART_PORT } } },
+};
+enum { FAMILIES = sizeof families / sizeof *families };
 
-enum { LOOPBACK = 0x7f000000, LOOPBACK_PREFIX = 8 };
+static const struct ip_prefix loopback4 = { { AF_INET, { 127 } }, 8 },
+                              loopback6 = { { AF_INET6, { [15] = 1 } }, 128 };
 
 // State bits as nf_tables counts them.
 enum { STATE_ESTABLISHED = 1 << 1, STATE_RELATED = 1 << 2 };
 
+// --- rules
 static void add_nat_rules(struct nft_batch *b, const char *chain)
 {
+    for (size_t i = 0; i < FAMILIES; i++) {
+        const struct family_sets *f = &families[i];
+        struct nftnl_rule *r = nft_rule_begin(b, chain);
+        nft_match_family(r, f->family);
+        nft_dnat_by_map(r, f->family, f->ports.name, true);
+        nft_rule_end(b, r);
+        r = nft_rule_begin(b, chain);
+        nft_match_family(r, f->family);
+        nft_match_destination_local(r);
+        nft_dnat_by_map(r, f->family, f->any_ports.name, false);
+        nft_rule_end(b, r);
+    }
+}
+
+static void return_destination(struct nft_batch *b, const char *chain, const struct ip_prefix *prefix)
+{
     struct nftnl_rule *r = nft_rule_begin(b, chain);
-    nft_dnat_by_map(r, MAP_PORTS, true);
-    nft_rule_end(b, r);
-    r = nft_rule_begin(b, chain);
-    nft_match_destination_local(r);
-    nft_dnat_by_map(r, MAP_ANY_PORTS, false);
-    nft_rule_end(b, r);
-}
-
-static void add_early_chain(struct nft_batch *b, const struct ruleset *rules)
-{
-    nft_add_chain(b, "early", "filter", NF_INET_PRE_ROUTING, NF_IP_PRI_RAW);
-    struct nftnl_rule *r = nft_rule_begin(b, "early");
-    nft_match_iifname(r, true, rules->bridge);
-    nft_match_destination(r, true, LOOPBACK, LOOPBACK_PREFIX);
-    nft_verdict(r, NF_DROP);
-    nft_rule_end(b, r);
-    r = nft_rule_begin(b, "early");
-    nft_match_iifname(r, true, rules->bridge);
-    nft_match_source(r, true, LOOPBACK, LOOPBACK_PREFIX);
-    nft_verdict(r, NF_DROP);
-    nft_rule_end(b, r);
-}
-
-static void add_nat_chains(struct nft_batch *b, const struct ruleset *rules)
-{
-    nft_add_chain(b, "prerouting", "nat", NF_INET_PRE_ROUTING, NF_IP_PRI_NAT_DST);
-    struct nftnl_rule *r = nft_rule_begin(b, "prerouting");
-    nft_match_destination(r, true, LOOPBACK, LOOPBACK_PREFIX);
+    nft_match_family(r, prefix->ip.family);
+    nft_match_destination(r, prefix);
     nft_verdict(r, NFT_RETURN);
     nft_rule_end(b, r);
-    add_nat_rules(b, "prerouting");
+}
 
-    nft_add_chain(b, "output", "nat", NF_INET_LOCAL_OUT, NF_IP_PRI_NAT_DST);
-    add_nat_rules(b, "output");
+static void add_early_chain(struct nft_batch *b)
+{
+    nft_add_chain(b, "early", "filter", NF_INET_PRE_ROUTING, NF_IP_PRI_RAW);
+    for (int is_source = 0; is_source <= 1; is_source++) {
+        struct nftnl_rule *r = nft_rule_begin(b, "early");
+        nft_match_iifname_in(r, true, set_bridges.name);
+        nft_match_family(r, AF_INET);
+        if (is_source)
+            nft_match_source(r, &loopback4);
+        else
+            nft_match_destination(r, &loopback4);
+        nft_verdict(r, NF_DROP);
+        nft_rule_end(b, r);
+    }
+}
 
+static void add_postrouting_chain(struct nft_batch *b)
+{
     nft_add_chain(b, "postrouting", "nat", NF_INET_POST_ROUTING, NF_IP_PRI_NAT_SRC);
-    if (rules->has_masquerade) {
+    for (size_t i = 0; i < FAMILIES; i++) {
+        const struct family_sets *f = &families[i];
+        struct nftnl_rule *r = nft_rule_begin(b, "postrouting");
+        nft_match_family(r, f->family);
+        nft_match_source_in(r, f->family, f->masquerade.name);
+        nft_match_oifname_in(r, false, set_bridges.name);
+        nft_masquerade(r);
+        nft_rule_end(b, r);
         r = nft_rule_begin(b, "postrouting");
-        nft_match_source(r, true, rules->network, rules->prefix);
-        nft_match_oifname(r, false, rules->bridge);
+        nft_match_ct_status(r, IPS_DST_NAT);
+        nft_match_family(r, f->family);
+        nft_match_source_oifname_in(r, f->family, f->own.name);
         nft_masquerade(r);
         nft_rule_end(b, r);
     }
-    r = nft_rule_begin(b, "postrouting");
-    nft_match_oifname(r, true, rules->bridge);
-    nft_match_source(r, true, rules->network, rules->prefix);
-    nft_match_ct_status(r, IPS_DST_NAT);
-    nft_masquerade(r);
-    nft_rule_end(b, r);
-    r = nft_rule_begin(b, "postrouting");
-    nft_match_oifname(r, true, rules->bridge);
-    nft_match_source(r, true, LOOPBACK, LOOPBACK_PREFIX);
+    struct nftnl_rule *r = nft_rule_begin(b, "postrouting");
+    nft_match_family(r, AF_INET);
+    nft_match_source(r, &loopback4);
+    nft_match_oifname_in(r, true, set_bridges.name);
     nft_masquerade(r);
     nft_rule_end(b, r);
 }
 
-static void add_forward_chain(struct nft_batch *b, const struct ruleset *rules)
+static void add_nat_chains(struct nft_batch *b)
+{
+    nft_add_chain(b, "prerouting", "nat", NF_INET_PRE_ROUTING, NF_IP_PRI_NAT_DST);
+    return_destination(b, "prerouting", &loopback4);
+    add_nat_rules(b, "prerouting");
+    nft_add_chain(b, "output", "nat", NF_INET_LOCAL_OUT, NF_IP_PRI_NAT_DST);
+    return_destination(b, "output", &loopback6);
+    add_nat_rules(b, "output");
+    add_postrouting_chain(b);
+}
+
+static struct nftnl_rule *begin_forward(struct nft_batch *b)
+{
+    return nft_rule_begin(b, "forward");
+}
+
+static void end_forward(struct nft_batch *b, struct nftnl_rule *r, int verdict)
+{
+    nft_verdict(r, verdict);
+    nft_rule_end(b, r);
+}
+
+static void add_forward_chain(struct nft_batch *b)
 {
     nft_add_chain(b, "forward", "filter", NF_INET_FORWARD, NF_IP_PRI_FILTER);
-    struct nftnl_rule *r = nft_rule_begin(b, "forward");
-    nft_match_oifname(r, false, rules->bridge);
-    nft_verdict(r, NF_ACCEPT);
-    nft_rule_end(b, r);
-    r = nft_rule_begin(b, "forward");
+    struct nftnl_rule *r = begin_forward(b);
     nft_match_ct_state(r, STATE_ESTABLISHED | STATE_RELATED);
-    nft_verdict(r, NF_ACCEPT);
-    nft_rule_end(b, r);
-    r = nft_rule_begin(b, "forward");
+    end_forward(b, r, NF_ACCEPT);
+    r = begin_forward(b);
+    nft_match_interfaces_in(r, set_pairs.name);
+    end_forward(b, r, NF_ACCEPT);
+    r = begin_forward(b);
+    nft_match_iifname_in(r, true, set_internal.name);
+    end_forward(b, r, NF_DROP);
+    r = begin_forward(b);
+    nft_match_oifname_in(r, false, set_bridges.name);
+    end_forward(b, r, NF_ACCEPT);
+    r = begin_forward(b);
+    nft_match_oifname_in(r, true, set_internal.name);
+    end_forward(b, r, NF_DROP);
+    r = begin_forward(b);
     nft_match_ct_status(r, IPS_DST_NAT);
-    nft_verdict(r, NF_ACCEPT);
-    nft_rule_end(b, r);
-    if (rules->is_inter_container_allowed) {
-        r = nft_rule_begin(b, "forward");
-        nft_match_iifname(r, true, rules->bridge);
-        nft_verdict(r, NF_ACCEPT);
-        nft_rule_end(b, r);
-    }
-    r = nft_rule_begin(b, "forward");
-    nft_verdict(r, NF_DROP);
-    nft_rule_end(b, r);
+    end_forward(b, r, NF_ACCEPT);
+    end_forward(b, begin_forward(b), NF_DROP);
 }
 
-// --- elements
-static void put_u32(uint8_t *at, uint32_t value)
+// --- elements of networks
+static void put_element(struct nft_batch *b, const struct nft_set *set, const struct nft_element *e,
+                        bool is_removal)
 {
-    value = htonl(value);
-    memcpy(at, &value, sizeof value);
+    if (is_removal)
+        nft_delete_elements(b, set, e, 1);
+    else
+        nft_add_elements(b, set, e, 1);
 }
 
-static void put_u16(uint8_t *at, uint16_t value)
-{
-    value = htons(value);
-    memcpy(at, &value, sizeof value);
-}
-
-static struct nft_element element_of(const struct port_mapping *p)
+static void put_interface(struct nft_batch *b, const struct nft_set *set, const char *name, bool is_pair,
+                          bool is_removal)
 {
     struct nft_element e = { 0 };
-    uint8_t *key = e.key;
-    *key = network_protocol_number(p->protocol);
-    key += 4;
-    if (p->host_ip != 0) {
-        put_u32(key, p->host_ip);
-        key += 4;
-    }
-    put_u16(key, p->host_port);
-    put_u32(e.data, p->container_ip);
-    put_u16(e.data + 4, p->container_port);
+    nft_put_ifname(&e.key, name);
+    if (is_pair)
+        nft_put_ifname(&e.key, name);
+    put_element(b, set, &e, is_removal);
+}
+
+static void put_subnet(struct nft_batch *b, const char *bridge, const struct ip_prefix *subnet,
+                       bool has_masquerade, bool is_removal)
+{
+    const struct family_sets *f = &families[subnet->ip.family == AF_INET6];
+    struct nft_element own = { 0 }, masquerade = { 0 };
+    nft_put_prefix(&own, subnet);
+    nft_put_ifname(&own.key, bridge);
+    nft_put_ifname(&own.end, bridge);
+    put_element(b, &f->own, &own, is_removal);
+    if (!has_masquerade)
+        return;
+    nft_put_prefix(&masquerade, subnet);
+    put_element(b, &f->masquerade, &masquerade, is_removal);
+}
+
+static void put_network(struct nft_batch *b, const struct ruleset_network *n, bool is_removal)
+{
+    put_interface(b, &set_bridges, n->bridge, false, is_removal);
+    if (n->is_inter_container_allowed)
+        put_interface(b, &set_pairs, n->bridge, true, is_removal);
+    if (n->is_internal)
+        put_interface(b, &set_internal, n->bridge, false, is_removal);
+    for (size_t i = 0; i < n->subnet_count; i++)
+        put_subnet(b, n->bridge, &n->subnets[i], n->has_masquerade[i], is_removal);
+}
+
+// --- elements of ports
+static struct nft_element element_of(const struct port_mapping *p, bool is_any)
+{
+    struct nft_element e = { 0 };
+    nft_put_protocol(&e.key, network_protocol_number(p->protocol));
+    if (!is_any)
+        nft_put_ip(&e.key, &p->host_ip);
+    nft_put_port(&e.key, p->host_port);
+    nft_put_ip(&e.data, &p->container_ip);
+    nft_put_port(&e.data, p->container_port);
     return e;
 }
 
-// The mappings of one of the two maps, owned; *ret_n of them.
-static struct nft_element *elements_of(const struct port_mapping *ports, size_t n, bool is_any, size_t *ret_n)
+static void put_ports_of(struct nft_batch *b, const struct family_sets *f, bool is_any,
+                         const struct port_mapping *ports, size_t n, bool is_removal)
 {
-    struct nft_element *elements = xcalloc(n + 1, sizeof *elements);
+    struct nft_element *elements CLEANUP(cleanup_free) = xcalloc(n + 1, sizeof *elements);
+    const struct nft_set *map = is_any ? &f->any_ports : &f->ports;
     size_t count = 0;
     for (size_t i = 0; i < n; i++)
-        if ((ports[i].host_ip == 0) == is_any)
-            elements[count++] = element_of(&ports[i]);
-    *ret_n = count;
-    return elements;
+        if (ports[i].container_ip.family == f->family && ip_is_any(&ports[i].host_ip) == is_any)
+            elements[count++] = element_of(&ports[i], is_any);
+    if (is_removal)
+        nft_delete_elements(b, map, elements, count);
+    else
+        nft_add_elements(b, map, elements, count);
 }
 
-static void put_elements(struct nft_batch *b, const struct port_mapping *ports, size_t n, bool is_removal)
+static void put_ports(struct nft_batch *b, const struct port_mapping *ports, size_t n, bool is_removal)
 {
-    for (int is_any = 0; is_any <= 1; is_any++) {
-        size_t count;
-        struct nft_element *elements = elements_of(ports, n, is_any, &count);
-        const char *map = is_any ? MAP_ANY_PORTS : MAP_PORTS;
-        uint32_t key_len = is_any ? ANY_PORTS_KEY : PORTS_KEY;
-        if (is_removal)
-            nft_delete_elements(b, map, elements, count, key_len);
-        else
-            nft_add_elements(b, map, elements, count, key_len, DATA);
-        free(elements);
+    for (size_t i = 0; i < FAMILIES; i++) {
+        put_ports_of(b, &families[i], false, ports, n, is_removal);
+        put_ports_of(b, &families[i], true, ports, n, is_removal);
     }
 }
 
 // --- transactions
-int ruleset_build(struct ruleset *rules, const struct port_mapping *ports, size_t n)
+static void add_sets(struct nft_batch *b)
 {
-    const uint32_t any_key = TYPE_PROTOCOL << TYPE_BITS | TYPE_SERVICE;
-    const uint32_t key = (TYPE_PROTOCOL << TYPE_BITS | TYPE_IPV4) << TYPE_BITS | TYPE_SERVICE;
-    const uint32_t data = TYPE_IPV4 << TYPE_BITS | TYPE_SERVICE;
+    nft_add_set(b, &set_bridges);
+    nft_add_set(b, &set_pairs);
+    nft_add_set(b, &set_internal);
+    for (size_t i = 0; i < FAMILIES; i++) {
+        nft_add_set(b, &families[i].masquerade);
+        nft_add_set(b, &families[i].own);
+        nft_add_set(b, &families[i].ports);
+        nft_add_set(b, &families[i].any_ports);
+    }
+}
+
+int ruleset_build(struct ruleset *rules, const struct ruleset_network *networks, size_t network_count,
+                  const struct port_mapping *ports, size_t port_count)
+{
     struct nft_batch b CLEANUP(nft_batch_done);
     nft_batch_init(&b, rules->table);
     nft_add_table(&b); // so that there is one to delete, whatever was before
     nft_delete_table(&b);
     nft_add_table(&b);
-    nft_add_map(&b, MAP_PORTS, key, PORTS_KEY, data, DATA);
-    nft_add_map(&b, MAP_ANY_PORTS, any_key, ANY_PORTS_KEY, data, DATA);
-    add_early_chain(&b, rules);
-    add_nat_chains(&b, rules);
-    add_forward_chain(&b, rules);
-    put_elements(&b, ports, n, false);
+    add_sets(&b);
+    add_early_chain(&b);
+    add_nat_chains(&b);
+    add_forward_chain(&b);
+    for (size_t i = 0; i < network_count; i++)
+        put_network(&b, &networks[i], false);
+    put_ports(&b, ports, port_count, false);
+    return nft_commit(&b, &rules->fd);
+}
+
+static int change_network(struct ruleset *rules, const struct ruleset_network *network, bool is_removal)
+{
+    struct nft_batch b CLEANUP(nft_batch_done);
+    nft_batch_init(&b, rules->table);
+    put_network(&b, network, is_removal);
+    return nft_commit(&b, &rules->fd);
+}
+
+int ruleset_add_network(struct ruleset *rules, const struct ruleset_network *network)
+{
+    return change_network(rules, network, false);
+}
+
+int ruleset_remove_network(struct ruleset *rules, const struct ruleset_network *network)
+{
+    return change_network(rules, network, true);
+}
+
+static int change_ports(struct ruleset *rules, const struct port_mapping *ports, size_t n, bool is_removal)
+{
+    struct nft_batch b CLEANUP(nft_batch_done);
+    nft_batch_init(&b, rules->table);
+    put_ports(&b, ports, n, is_removal);
     return nft_commit(&b, &rules->fd);
 }
 
 int ruleset_add_ports(struct ruleset *rules, const struct port_mapping *ports, size_t n)
 {
-    struct nft_batch b CLEANUP(nft_batch_done);
-    nft_batch_init(&b, rules->table);
-    put_elements(&b, ports, n, false);
-    return nft_commit(&b, &rules->fd);
+    return change_ports(rules, ports, n, false);
 }
 
 int ruleset_remove_ports(struct ruleset *rules, const struct port_mapping *ports, size_t n)
 {
-    struct nft_batch b CLEANUP(nft_batch_done);
-    nft_batch_init(&b, rules->table);
-    put_elements(&b, ports, n, true);
-    return nft_commit(&b, &rules->fd);
+    return change_ports(rules, ports, n, true);
 }
 
 int ruleset_count_ports(const struct ruleset *rules)
 {
-    int some = nft_count_elements(rules->table, MAP_PORTS);
-    int any = some < 0 ? some : nft_count_elements(rules->table, MAP_ANY_PORTS);
-    return any < 0 ? any : some + any;
+    int sum = 0;
+    for (size_t i = 0; i < FAMILIES; i++)
+        for (int is_any = 0; is_any <= 1; is_any++) {
+            int n = nft_count_elements(rules->table,
+                                       is_any ? families[i].any_ports.name : families[i].ports.name);
+            if (n < 0)
+                return n;
+            sum += n;
+        }
+    return sum;
 }
 
 int ruleset_drop(struct ruleset *rules)

@@ -1,6 +1,7 @@
 // skiff's nftables table: what it holds and how it changes. No locks: the caller orders the changes.
 #pragma once
 
+#include "base/ip.h"
 #include "network/network.h"
 
 #include <stdbool.h>
@@ -9,24 +10,35 @@
 
 struct ruleset {
     char table[40];
-    char bridge[16];
-    uint32_t network; // the bridge's range, host byte order
-    unsigned prefix;
-    bool has_masquerade, is_inter_container_allowed;
     int fd; // kept for transactions (nft_commit); FD_NONE at first, closed by who made the struct
 };
 
-// One published port as the maps hold it. Host byte order; host_ip 0: every local address.
+enum { RULESET_SUBNETS_MAX = 8 };
+
+// One network as the rules see it.
+struct ruleset_network {
+    char bridge[16];
+    struct ip_prefix subnets[RULESET_SUBNETS_MAX];
+    bool has_masquerade[RULESET_SUBNETS_MAX]; // what leaves the host from this subnet gets the host's address
+    size_t subnet_count;
+    bool is_internal; // nothing goes in or out
+    bool is_inter_container_allowed;
+};
+
+// One published port as the maps hold it. host_ip 0.0.0.0 or ::, of the container address's family: every local address.
 struct port_mapping {
     enum network_protocol protocol;
-    uint32_t host_ip, container_ip;
+    struct ip_address host_ip, container_ip;
     uint16_t host_port, container_port;
 };
 
-// Replace the whole table by one with these ports, in one transaction: there is no moment without rules. 0 or
+// Replace the whole table by one with these networks and ports, in one transaction: there is no moment without rules. 0 or
 // -errno.
-int ruleset_build(struct ruleset *rules, const struct port_mapping *ports, size_t n);
-// One transaction. -ENOENT: the table is gone (or, removing, an element was).
+int ruleset_build(struct ruleset *rules, const struct ruleset_network *networks, size_t network_count,
+                  const struct port_mapping *ports, size_t port_count);
+// One transaction each. -ENOENT: the table is gone (or, removing, an element was).
+int ruleset_add_network(struct ruleset *rules, const struct ruleset_network *network);
+int ruleset_remove_network(struct ruleset *rules, const struct ruleset_network *network);
 int ruleset_add_ports(struct ruleset *rules, const struct port_mapping *ports, size_t n);
 int ruleset_remove_ports(struct ruleset *rules, const struct port_mapping *ports, size_t n);
 // The number of published ports, or -errno (-ENOENT: no table).

@@ -14,7 +14,7 @@
 // One endpoint that is reserved or plugged.
 struct attachment {
     struct network_endpoint endpoint; // own copy
-    uint32_t ip;
+    struct ip_address ip;
     bool is_plugged; // its ports are in the table; guarded by setup_lock
 };
 
@@ -35,9 +35,10 @@ struct network_service {
     bool is_enabled; // false: --bridge=none
     bool has_ip_forward;
     int mtu;
-    uint32_t network, gateway, default_publish_ip;
-    unsigned prefix;
-    int home_netns_fd; // the namespace skiffd itself is in
+    bool has_masquerade, is_inter_container_allowed;
+    struct ip_address default_publish_ip;
+    struct ip_prefix gateway; // of the bridge, with the subnet's length
+    int home_netns_fd;        // the namespace skiffd itself is in
     struct ruleset rules;
     struct network_record records[NETWORK_KIND_COUNT];
 
@@ -60,9 +61,9 @@ struct port_mapping *endpoint_mappings(const struct network_endpoint *endpoint);
 // --- setup.c: the bridge and the table
 
 // Which range the bridge
-// has: --bip, the existing bridge's, `recorded` (prefix 0: none) when still free, or the first free one.
-int setup_choose_range(struct network_service *networks, const char *bip, uint32_t recorded,
-                       unsigned recorded_prefix, struct error *err);
+// has: --bip, the existing bridge's, `recorded` (length 0: none) when still free, or the first free one.
+int setup_choose_range(struct network_service *networks, const char *bip, const struct ip_prefix *recorded,
+                       struct error *err);
 // Make bridge and table once. setup_lock is taken inside.
 int setup_once(struct network_service *networks, struct error *err);
 // Make them anew; setup_lock held.

@@ -20,7 +20,7 @@
 enum { ROUTES_MAX = 65536 };
 
 struct routes {
-    struct route *items;
+    struct ip_prefix *items;
     size_t n, cap;
 };
 
@@ -29,85 +29,81 @@ static void routes_done(struct routes *r)
     free(r->items);
 }
 
-static int collect_route(uint32_t network, unsigned prefix, unsigned index, void *context)
+static int collect_route(const struct route *route, void *context)
 {
     struct routes *r = context;
-    (void)index;
-    if (r->n >= ROUTES_MAX) // a router with the world's routes; what overlaps is found among the first
-        return 0;
+    if (r->n >= ROUTES_MAX || route->destination.length == 0)
+        return 0; // a router with the world's routes: what overlaps is found among the first
     if (r->n == r->cap) {
         r->cap = r->cap ? 2 * r->cap : 32;
         r->items = xreallocarray(r->items, r->cap, sizeof *r->items);
     }
-    r->items[r->n++] = (struct route){ network, prefix };
+    r->items[r->n++] = route->destination;
     return 0;
 }
 
-static bool is_range_free(const struct routes *r, uint32_t network, unsigned prefix)
+static bool is_range_free(const struct routes *r, const struct ip_prefix *range)
 {
     for (size_t i = 0; i < r->n; i++)
-        if (r->items[i].prefix > 0 && cidr_overlaps(network, prefix, r->items[i].network, r->items[i].prefix))
+        if (ip_prefix_overlaps(range, &r->items[i]))
             return false;
     return true;
 }
 
-static void set_range(struct network_service *s, uint32_t gateway, unsigned prefix)
+static bool has_fitting_length(const struct ip_prefix *range)
 {
-    s->gateway = gateway;
-    s->prefix = prefix;
-    s->network = gateway & UINT32_MAX << (32 - prefix);
+    return range->length >= 8 && range->length <= 30;
 }
 
 // --bip says it all.
 static int use_bip(struct network_service *s, const char *bip, struct error *err)
 {
-    uint32_t address;
-    unsigned prefix;
-    if (!cidr_parse(bip, &address, &prefix))
+    struct ip_prefix gateway;
+    if (!ip_prefix_parse(bip, &gateway) || gateway.ip.family != AF_INET)
         return error_set(err, ERROR_INVALID, "invalid --bip %s: not an address with a prefix length", bip);
-    if (prefix < 8 || prefix > 30)
+    if (!has_fitting_length(&gateway))
         return error_set(err, ERROR_INVALID, "invalid --bip %s: the prefix length must be 8 to 30", bip);
-    uint32_t host_part = address & ~(UINT32_MAX << (32 - prefix));
-    if (host_part == 0 || host_part == ~(UINT32_MAX << (32 - prefix)))
+    struct ip_prefix network = ip_network(&gateway);
+    struct ip_address last = ip_prefix_last(&gateway);
+    if (ip_equals(&gateway.ip, &network.ip) || ip_equals(&gateway.ip, &last))
         return error_set(err, ERROR_INVALID, "invalid --bip %s: that is the network's own address", bip);
-    set_range(s, address, prefix);
+    s->gateway = gateway;
     return 0;
 }
 
-int setup_choose_range(struct network_service *s, const char *bip, uint32_t recorded,
-                       unsigned recorded_prefix, struct error *err)
+int setup_choose_range(struct network_service *s, const char *bip, const struct ip_prefix *recorded,
+                       struct error *err)
 {
     if (bip != NULL && *bip != '\0')
         return use_bip(s, bip, err);
     int fd CLEANUP(cleanup_close) = netlink_open(NETLINK_ROUTE);
     if (fd < 0)
         return error_errno(err, fd, "open a netlink socket");
-    uint32_t address;
-    unsigned prefix;
+    struct ip_prefix address;
     int index = link_index(fd, s->bridge);
-    if (index > 0 && address_get(fd, (unsigned)index, &address, &prefix) == 0 && prefix >= 8 &&
-        prefix <= 30) {
-        set_range(s, address, prefix);
+    if (index > 0 && address_get(fd, (unsigned)index, AF_INET, &address) == 0 &&
+        has_fitting_length(&address)) {
+        s->gateway = address;
         return 0;
     }
     struct routes routes CLEANUP(routes_done) = { 0 };
     int rc;
     for (int tries = 0; tries < 3; tries++) { // routes may change while they are listed
         routes.n = 0;
-        rc = route_each(fd, collect_route, &routes);
+        rc = route_each(fd, AF_INET, collect_route, &routes);
         if (rc != -EINTR)
             break;
     }
     if (rc < 0 && rc != -EINTR)
         return error_errno(err, rc, "list the host's routes");
-    uint32_t network = recorded;
-    prefix = recorded_prefix;
-    bool is_kept = prefix >= 8 && prefix <= 30 && is_range_free(&routes, network, prefix);
-    if (!is_kept && !ipam_choose_pool(routes.items, routes.n, &network, &prefix))
+    struct ip_prefix range = *recorded;
+    bool is_kept = has_fitting_length(&range) && is_range_free(&routes, &range);
+    if (!is_kept && !ipam_choose(bridge_pools, bridge_pool_count, routes.items, routes.n, &range))
         return error_set(err, ERROR_EXHAUSTED,
                          "could not find an available, non-overlapping IPv4 address pool among the "
                          "defaults to assign to the network");
-    set_range(s, network + 1, prefix);
+    s->gateway.length = range.length;
+    ip_prefix_at(&range, 1, &s->gateway.ip);
     return 0;
 }
 
@@ -163,7 +159,7 @@ static int make_bridge(struct network_service *s, int fd, struct error *err)
     rc = write_interface_sysctl("ipv4", s->bridge, "route_localnet", "1");
     if (rc < 0)
         log_debug("route_localnet on %s: %s", s->bridge, strerror(-rc));
-    rc = address_add(fd, (unsigned)index, s->gateway, s->prefix);
+    rc = address_add(fd, (unsigned)index, &s->gateway);
     if (rc == 0)
         rc = link_set_up(fd, (unsigned)index);
     if (rc < 0)
@@ -203,7 +199,12 @@ int setup_now(struct network_service *s, struct error *err)
         return -1;
     size_t n;
     struct port_mapping *ports CLEANUP(cleanup_free) = plugged_ports(s, &n);
-    int rc = ruleset_build(&s->rules, ports, n);
+    struct ruleset_network network = { .subnets[0] = ip_network(&s->gateway),
+                                       .has_masquerade[0] = s->has_masquerade,
+                                       .subnet_count = 1,
+                                       .is_inter_container_allowed = s->is_inter_container_allowed };
+    snprintf(network.bridge, sizeof network.bridge, "%s", s->bridge);
+    int rc = ruleset_build(&s->rules, &network, 1, ports, n);
     if (rc < 0)
         return error_errno(err, rc, "set up the nftables table %s", s->rules.table);
     atomic_store(&s->is_ready, true);

@@ -18,7 +18,7 @@
 #include <sys/ioctl.h>
 
 // Every message built here is well below this; strings in it are interface names.
-enum { MESSAGE_BYTES = 1024, NAME_MAX_BYTES = IFNAMSIZ };
+enum { MESSAGE_BYTES = 2048, NAME_MAX_BYTES = IFNAMSIZ };
 
 // libmnl's own loop narrows a pointer difference to int, which -Wconversion will not have.
 #define FOR_EACH_ATTRIBUTE(a, first, end)                                                 \
@@ -73,7 +73,8 @@ int link_add_veth(int fd, const struct link_veth *veth)
     struct nlattr *peer = mnl_attr_nest_start(h, VETH_INFO_PEER);
     mnl_nlmsg_put_extra_header(h, sizeof(struct ifinfomsg)); // zeroed by libmnl
     mnl_attr_put_strz(h, IFLA_IFNAME, veth->peer_name);
-    mnl_attr_put(h, IFLA_ADDRESS, 6, veth->peer_mac);
+    if (veth->peer_mac != NULL)
+        mnl_attr_put(h, IFLA_ADDRESS, 6, veth->peer_mac);
     mnl_attr_put_u32(h, IFLA_MTU, (uint32_t)veth->mtu);
     mnl_attr_put_u32(h, IFLA_NUM_TX_QUEUES, 1);
     mnl_attr_put_u32(h, IFLA_NUM_RX_QUEUES, 1);
@@ -97,6 +98,54 @@ int link_add_bridge(int fd, const char *name, const uint8_t mac[static 6], int m
     struct nlattr *info = mnl_attr_nest_start(h, IFLA_LINKINFO);
     mnl_attr_put_strz(h, IFLA_INFO_KIND, "bridge");
     mnl_attr_nest_end(h, info);
+    return netlink_transact(fd, h, h->nlmsg_len);
+}
+
+// What distinguishes the kinds, in IFLA_INFO_DATA.
+static void put_child_data(struct nlmsghdr *h, const struct link_child *child)
+{
+    struct nlattr *data = mnl_attr_nest_start(h, IFLA_INFO_DATA);
+    if (child->kind == LINK_MACVLAN) {
+        mnl_attr_put_u32(h, IFLA_MACVLAN_MODE, child->mode);
+    } else if (child->kind == LINK_IPVLAN) {
+        mnl_attr_put_u16(h, IFLA_IPVLAN_MODE, (uint16_t)child->mode);
+        mnl_attr_put_u16(h, IFLA_IPVLAN_FLAGS, child->flags);
+    } else if (child->kind == LINK_VLAN) {
+        mnl_attr_put_u16(h, IFLA_VLAN_ID, (uint16_t)child->mode);
+    }
+    mnl_attr_nest_end(h, data);
+}
+
+int link_add_child(int fd, const struct link_child *child)
+{
+    static const char *const kinds[] = { "macvlan", "ipvlan", "vlan", "dummy" };
+    if (!name_fits(child->name))
+        return -EINVAL;
+    struct request r;
+    struct ifinfomsg *link;
+    struct nlmsghdr *h = link_message(r.bytes, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, 0, &link);
+    mnl_attr_put_strz(h, IFLA_IFNAME, child->name);
+    if (child->parent != 0)
+        mnl_attr_put_u32(h, IFLA_LINK, child->parent);
+    if (child->mac != NULL)
+        mnl_attr_put(h, IFLA_ADDRESS, 6, child->mac);
+    if (child->mtu > 0)
+        mnl_attr_put_u32(h, IFLA_MTU, (uint32_t)child->mtu);
+    if (child->netns_fd >= 0)
+        mnl_attr_put_u32(h, IFLA_NET_NS_FD, (uint32_t)child->netns_fd);
+    struct nlattr *info = mnl_attr_nest_start(h, IFLA_LINKINFO);
+    mnl_attr_put_strz(h, IFLA_INFO_KIND, kinds[child->kind]);
+    put_child_data(h, child);
+    mnl_attr_nest_end(h, info);
+    return netlink_transact(fd, h, h->nlmsg_len);
+}
+
+int link_set_master(int fd, unsigned index, unsigned master)
+{
+    struct request r;
+    struct ifinfomsg *link;
+    struct nlmsghdr *h = link_message(r.bytes, RTM_NEWLINK, 0, index, &link);
+    mnl_attr_put_u32(h, IFLA_MASTER, master);
     return netlink_transact(fd, h, h->nlmsg_len);
 }
 
@@ -151,58 +200,110 @@ int link_settle(int fd, const char *name)
 }
 
 // --- addresses and routes
-static struct nlmsghdr *address_message(void *at, unsigned index, uint32_t address, unsigned prefix)
+static void put_ip(struct nlmsghdr *h, uint16_t type, const struct ip_address *ip)
+{
+    mnl_attr_put(h, type, ip_byte_count(ip), ip->bytes);
+}
+
+static bool get_ip(const struct nlattr *a, int family, struct ip_address *ret)
+{
+    *ret = (struct ip_address){ .family = (uint8_t)family };
+    if (mnl_attr_get_payload_len(a) != ip_byte_count(ret))
+        return false;
+    memcpy(ret->bytes, mnl_attr_get_payload(a), ip_byte_count(ret));
+    return true;
+}
+
+static struct nlmsghdr *address_message(void *at, uint16_t type, uint16_t flags, unsigned index,
+                                        const struct ip_prefix *address)
 {
     struct nlmsghdr *h = mnl_nlmsg_put_header(at);
-    h->nlmsg_type = RTM_NEWADDR;
-    h->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
+    bool is_v4 = address->ip.family == AF_INET;
+    h->nlmsg_type = type;
+    h->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | flags;
     struct ifaddrmsg *a = mnl_nlmsg_put_extra_header(h, sizeof *a);
-    a->ifa_family = AF_INET;
-    a->ifa_prefixlen = (uint8_t)prefix;
+    a->ifa_family = address->ip.family;
+    a->ifa_prefixlen = address->length;
     a->ifa_scope = RT_SCOPE_UNIVERSE;
     a->ifa_index = index;
-    mnl_attr_put_u32(h, IFA_LOCAL, htonl(address));
-    mnl_attr_put_u32(h, IFA_ADDRESS, htonl(address));
-    if (prefix < 31)
-        mnl_attr_put_u32(h, IFA_BROADCAST, htonl(address | (UINT32_MAX >> prefix)));
+    put_ip(h, IFA_LOCAL, &address->ip);
+    put_ip(h, IFA_ADDRESS, &address->ip);
+    if (is_v4 && address->length < 31) {
+        struct ip_address broadcast = ip_prefix_last(address);
+        put_ip(h, IFA_BROADCAST, &broadcast);
+    }
+    if (!is_v4)
+        mnl_attr_put_u32(h, IFA_FLAGS, IFA_F_NODAD);
     return h;
 }
 
-static struct nlmsghdr *default_route_message(void *at, unsigned index, uint32_t gateway)
+static struct nlmsghdr *route_message(void *at, uint16_t type, uint16_t flags, const struct route *route)
 {
     struct nlmsghdr *h = mnl_nlmsg_put_header(at);
-    h->nlmsg_type = RTM_NEWROUTE;
-    h->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
-    struct rtmsg *route = mnl_nlmsg_put_extra_header(h, sizeof *route);
-    route->rtm_family = AF_INET;
-    route->rtm_table = RT_TABLE_MAIN;
-    route->rtm_protocol = RTPROT_BOOT;
-    route->rtm_scope = RT_SCOPE_UNIVERSE;
-    route->rtm_type = RTN_UNICAST;
-    mnl_attr_put_u32(h, RTA_GATEWAY, htonl(gateway));
-    mnl_attr_put_u32(h, RTA_OIF, index);
+    h->nlmsg_type = type;
+    h->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | flags;
+    struct rtmsg *m = mnl_nlmsg_put_extra_header(h, sizeof *m);
+    bool has_gateway = !ip_is_none(&route->gateway);
+    m->rtm_family = has_gateway ? route->gateway.family : route->destination.ip.family;
+    m->rtm_dst_len = route->destination.length;
+    m->rtm_table = RT_TABLE_MAIN;
+    m->rtm_protocol = RTPROT_BOOT;
+    m->rtm_scope = has_gateway || m->rtm_family == AF_INET6 ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK;
+    m->rtm_type = RTN_UNICAST;
+    if (route->destination.length > 0)
+        put_ip(h, RTA_DST, &route->destination.ip);
+    if (has_gateway)
+        put_ip(h, RTA_GATEWAY, &route->gateway);
+    if (route->index != 0)
+        mnl_attr_put_u32(h, RTA_OIF, route->index);
     return h;
 }
 
-int address_add(int fd, unsigned index, uint32_t address, unsigned prefix)
+int address_add(int fd, unsigned index, const struct ip_prefix *address)
 {
     struct request r;
-    struct nlmsghdr *h = address_message(r.bytes, index, address, prefix);
+    struct nlmsghdr *h = address_message(r.bytes, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, index, address);
     return netlink_transact(fd, h, h->nlmsg_len);
 }
 
-int link_configure(int fd, unsigned index, uint32_t address, unsigned prefix, uint32_t gateway)
+int address_delete(int fd, unsigned index, const struct ip_prefix *address)
 {
     struct request r;
-    size_t used = 0;
+    struct nlmsghdr *h = address_message(r.bytes, RTM_DELADDR, 0, index, address);
+    return netlink_transact(fd, h, h->nlmsg_len);
+}
+
+int route_add(int fd, const struct route *route)
+{
+    struct request r;
+    struct nlmsghdr *h = route_message(r.bytes, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, route);
+    return netlink_transact(fd, h, h->nlmsg_len);
+}
+
+int route_delete(int fd, const struct route *route)
+{
+    struct request r;
+    struct nlmsghdr *h = route_message(r.bytes, RTM_DELROUTE, 0, route);
+    return netlink_transact(fd, h, h->nlmsg_len);
+}
+
+int link_configure(int fd, unsigned index, const struct link_setup *setup)
+{
+    struct request r; // the most it can hold: 1 link, 8 addresses, 2 routes, some 100 bytes each
     struct ifinfomsg *link;
     struct nlmsghdr *h = link_message(r.bytes, RTM_NEWLINK, 0, index, &link);
     link->ifi_flags = link->ifi_change = IFF_UP;
-    used += mnl_nlmsg_get_payload_len(h) + MNL_NLMSG_HDRLEN;
-    h = address_message(r.bytes + used, index, address, prefix);
-    used += MNL_ALIGN(h->nlmsg_len);
-    if (gateway != 0) {
-        h = default_route_message(r.bytes + used, index, gateway);
+    size_t used = MNL_ALIGN(h->nlmsg_len);
+    if (setup->address_count > LINK_ADDRESSES_MAX || setup->gateway_count > LINK_GATEWAYS_MAX)
+        return -EINVAL;
+    for (size_t i = 0; i < setup->address_count; i++) {
+        h = address_message(r.bytes + used, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, index,
+                            &setup->addresses[i]);
+        used += MNL_ALIGN(h->nlmsg_len);
+    }
+    for (size_t i = 0; i < setup->gateway_count; i++) {
+        struct route route = { .gateway = setup->gateways[i], .index = index };
+        h = route_message(r.bytes + used, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, &route);
         used += MNL_ALIGN(h->nlmsg_len);
     }
     return netlink_transact(fd, r.bytes, used);
@@ -264,51 +365,72 @@ int link_each(int fd, int (*visit)(const struct link_info *link, void *context),
                         &v);
 }
 
-struct address_search {
-    unsigned index;
-    bool is_found;
-    uint32_t address;
-    unsigned prefix;
+struct address_visit {
+    int (*visit)(unsigned index, const struct ip_prefix *address, void *context);
+    void *context;
 };
 
 static int visit_address(const struct nlmsghdr *h, void *context)
 {
-    struct address_search *s = context;
+    struct address_visit *v = context;
     if (h->nlmsg_type != RTM_NEWADDR || mnl_nlmsg_get_payload_len(h) < sizeof(struct ifaddrmsg))
         return 0;
     const struct ifaddrmsg *m = mnl_nlmsg_get_payload(h);
-    if (s->is_found || m->ifa_index != s->index || m->ifa_family != AF_INET ||
-        m->ifa_scope != RT_SCOPE_UNIVERSE)
-        return 0;
+    struct ip_prefix address = { .length = m->ifa_prefixlen };
     const struct nlattr *a;
+    if (m->ifa_family != AF_INET && m->ifa_family != AF_INET6)
+        return 0;
     FOR_EACH_MESSAGE_ATTRIBUTE(a, h, sizeof *m)
-    {
-        if (mnl_attr_get_type(a) == IFA_LOCAL && mnl_attr_validate(a, MNL_TYPE_U32) >= 0) {
-            s->is_found = true;
-            s->address = ntohl(mnl_attr_get_u32(a));
-            s->prefix = m->ifa_prefixlen;
-        }
+    { // IPv4 links between two points have their own address in IFA_LOCAL; IPv6 has IFA_ADDRESS alone
+        uint16_t type = mnl_attr_get_type(a);
+        if (type == IFA_LOCAL || (type == IFA_ADDRESS && ip_is_none(&address.ip)))
+            get_ip(a, m->ifa_family, &address.ip);
     }
+    return ip_is_none(&address.ip) ? 0 : v->visit(m->ifa_index, &address, v->context);
+}
+
+static int dump_addresses(int fd, int family, struct address_visit *v)
+{
+    struct request r;
+    return netlink_dump(fd, dump_message(&r, RTM_GETADDR, sizeof(struct ifaddrmsg), (uint8_t)family),
+                        visit_address, v);
+}
+
+int address_each(int fd, int (*visit)(unsigned index, const struct ip_prefix *address, void *context),
+                 void *context)
+{
+    struct address_visit v = { visit, context };
+    return dump_addresses(fd, AF_UNSPEC, &v);
+}
+
+struct address_search {
+    unsigned index;
+    struct ip_prefix found;
+};
+
+static int take_first_global(unsigned index, const struct ip_prefix *address, void *context)
+{
+    struct address_search *s = context;
+    if (index == s->index && ip_is_none(&s->found.ip) && !ip_is_link_local(&address->ip))
+        s->found = *address;
     return 0;
 }
 
-int address_get(int fd, unsigned index, uint32_t *ret_address, unsigned *ret_prefix)
+int address_get(int fd, unsigned index, int family, struct ip_prefix *ret)
 {
-    struct request r;
     struct address_search s = { .index = index };
-    int rc =
-        netlink_dump(fd, dump_message(&r, RTM_GETADDR, sizeof(struct ifaddrmsg), AF_INET), visit_address, &s);
+    struct address_visit v = { take_first_global, &s };
+    int rc = dump_addresses(fd, family, &v);
     if (rc < 0)
         return rc;
-    if (!s.is_found)
+    if (ip_is_none(&s.found.ip))
         return -ENOENT;
-    *ret_address = s.address;
-    *ret_prefix = s.prefix;
+    *ret = s.found;
     return 0;
 }
 
 struct route_visit {
-    int (*visit)(uint32_t network, unsigned prefix, unsigned index, void *context);
+    int (*visit)(const struct route *route, void *context);
     void *context;
 };
 
@@ -318,29 +440,28 @@ static int visit_route(const struct nlmsghdr *h, void *context)
     if (h->nlmsg_type != RTM_NEWROUTE || mnl_nlmsg_get_payload_len(h) < sizeof(struct rtmsg))
         return 0;
     const struct rtmsg *m = mnl_nlmsg_get_payload(h);
-    if (m->rtm_family != AF_INET || m->rtm_type != RTN_UNICAST || m->rtm_table == RT_TABLE_LOCAL)
+    if (m->rtm_type != RTN_UNICAST || m->rtm_table == RT_TABLE_LOCAL)
         return 0;
-    uint32_t network = 0;
-    unsigned index = 0;
+    struct route route = { .destination = { { .family = m->rtm_family }, m->rtm_dst_len } };
     const struct nlattr *a;
     FOR_EACH_MESSAGE_ATTRIBUTE(a, h, sizeof *m)
     {
-        if (mnl_attr_validate(a, MNL_TYPE_U32) < 0)
-            continue;
         if (mnl_attr_get_type(a) == RTA_DST)
-            network = ntohl(mnl_attr_get_u32(a));
-        else if (mnl_attr_get_type(a) == RTA_OIF)
-            index = mnl_attr_get_u32(a);
+            get_ip(a, m->rtm_family, &route.destination.ip);
+        else if (mnl_attr_get_type(a) == RTA_GATEWAY)
+            get_ip(a, m->rtm_family, &route.gateway);
+        else if (mnl_attr_get_type(a) == RTA_OIF && mnl_attr_validate(a, MNL_TYPE_U32) >= 0)
+            route.index = mnl_attr_get_u32(a);
     }
-    return v->visit(network, m->rtm_dst_len, index, v->context);
+    return v->visit(&route, v->context);
 }
 
-int route_each(int fd, int (*visit)(uint32_t network, unsigned prefix, unsigned index, void *context),
-               void *context)
+int route_each(int fd, int family, int (*visit)(const struct route *route, void *context), void *context)
 {
     struct request r;
     struct route_visit v = { visit, context };
-    return netlink_dump(fd, dump_message(&r, RTM_GETROUTE, sizeof(struct rtmsg), AF_INET), visit_route, &v);
+    return netlink_dump(fd, dump_message(&r, RTM_GETROUTE, sizeof(struct rtmsg), (uint8_t)family),
+                        visit_route, &v);
 }
 
 // --- namespaces

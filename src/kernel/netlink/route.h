@@ -1,9 +1,12 @@
-// rtnetlink: links, addresses and routes (IPv4), and entering a network namespace. Everything acts on the
-// namespace the socket was opened in. 0 (or a positive index) or -errno. Addresses are in host byte order.
-// Source: rtnetlink(7), veth(4).
+// rtnetlink: links, addresses and routes of both families, and entering a network namespace. Everything acts on the
+// namespace the socket was opened in. 0 (or a positive index) or -errno.
+// Source: rtnetlink(7), veth(4), linux/if_link.h.
 #pragma once
 
+#include "base/ip.h"
+
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct link_veth {
@@ -11,7 +14,7 @@ struct link_veth {
     unsigned master;       // index of the bridge the host side joins; 0: none
     int mtu;
     const char *peer_name;   // its name in the namespace below
-    const uint8_t *peer_mac; // 6 bytes
+    const uint8_t *peer_mac; // 6 bytes; NULL: the kernel's choice
     int peer_netns_fd;       // where the peer is born
 };
 // A veth pair in one message: the host side is up and a port of the bridge, the peer is born in its namespace
@@ -20,7 +23,22 @@ int link_add_veth(int fd, const struct link_veth *veth);
 // A bridge with a fixed address (without one it takes its lowest port's, and changes it as containers come
 // and go), down.
 int link_add_bridge(int fd, const char *name, const uint8_t mac[static 6], int mtu);
+
+enum link_child_kind { LINK_MACVLAN, LINK_IPVLAN, LINK_VLAN, LINK_DUMMY };
+struct link_child {
+    enum link_child_kind kind;
+    const char *name;
+    unsigned parent;    // index of the link it sits on; 0 for LINK_DUMMY
+    uint32_t mode;      // MACVLAN_MODE_*, IPVLAN_MODE_*; LINK_VLAN: the VLAN's id
+    uint16_t flags;     // IPVLAN_F_*
+    const uint8_t *mac; // 6 bytes or NULL
+    int mtu;            // 0: the parent's
+    int netns_fd;       // where it is born, -1: here
+};
+int link_add_child(int fd, const struct link_child *child);
 int link_set_up(int fd, unsigned index);
+// A link that is there joins a bridge; master 0: leaves it.
+int link_set_master(int fd, unsigned index, unsigned master);
 // How a bridge treats this port. is_isolated: no frame passes to or from other isolated ports; is_hairpin:
 // frames may leave by the port they came in.
 int link_set_port(int fd, unsigned index, bool is_isolated, bool is_hairpin);
@@ -38,17 +56,35 @@ struct link_info {
 };
 int link_each(int fd, int (*visit)(const struct link_info *link, void *context), void *context);
 
-// An address that is there already is success.
-int address_add(int fd, unsigned index, uint32_t address, unsigned prefix);
-// The first global address of a link; -ENOENT when it has none.
-int address_get(int fd, unsigned index, uint32_t *ret_address, unsigned *ret_prefix);
+// An address that is there already is success. IPv6 addresses are usable at once (no duplicate detection: we gave it).
+int address_add(int fd, unsigned index, const struct ip_prefix *address);
+int address_delete(int fd, unsigned index, const struct ip_prefix *address);
+// The first global address of that family of a link; -ENOENT when it has none.
+int address_get(int fd, unsigned index, int family, struct ip_prefix *ret);
+// Every address of every link, both families, link-local ones too.
+int address_each(int fd, int (*visit)(unsigned index, const struct ip_prefix *address, void *context),
+                 void *context);
 
-// Bring a link up, give it an address and a default route through gateway (0: none), in one send.
-int link_configure(int fd, unsigned index, uint32_t address, unsigned prefix, uint32_t gateway);
+enum { LINK_ADDRESSES_MAX = 8, LINK_GATEWAYS_MAX = 2 };
+struct link_setup {
+    struct ip_prefix addresses[LINK_ADDRESSES_MAX];
+    size_t address_count;
+    struct ip_address gateways[LINK_GATEWAYS_MAX]; // default routes through them
+    size_t gateway_count;
+};
+// Bring a link up, give it its addresses and default routes, in one send.
+int link_configure(int fd, unsigned index, const struct link_setup *setup);
 
-// Every unicast IPv4 route of the main table; the default route has prefix 0. index 0: more than one way out.
-int route_each(int fd, int (*visit)(uint32_t network, unsigned prefix, unsigned index, void *context),
-               void *context);
+struct route {
+    struct ip_prefix destination; // length 0: the default route
+    struct ip_address gateway;    // none: on the link itself
+    unsigned index;               // 0: more than one way out
+};
+// Replaces a route to the same destination.
+int route_add(int fd, const struct route *route);
+int route_delete(int fd, const struct route *route);
+// Every unicast route of a family outside the local table.
+int route_each(int fd, int family, int (*visit)(const struct route *route, void *context), void *context);
 
 // Move the calling thread into a network namespace and back. netns_leave aborts the process when the way home
 // is barred: a thread left in a container's namespace would make the next container's network there.

@@ -23,14 +23,15 @@
 #include <linux/netfilter/nfnetlink.h>
 #include <net/if.h>
 #include <netinet/ip.h>
+#include <netinet/ip6.h>
 #include <stdatomic.h>
 #include <string.h>
 
-// Elements per message: an element takes some 60 bytes and an attribute's length has 16 bits.
+// Elements per message: an element takes at most some 150 bytes and an attribute's length has 16 bits.
 enum {
     MESSAGE_BYTES = 4096,
-    ELEMENTS_PER_MESSAGE = 400,
-    ELEMENTS_BYTES = 48 * 1024,
+    ELEMENTS_PER_MESSAGE = 300,
+    ELEMENTS_BYTES = 56 * 1024,
     BATCH_BYTES_MAX = 8 << 20,
     MESSAGES_MAX = 4096
 };
@@ -58,7 +59,7 @@ static void end_message(struct nft_batch *b, const struct nlmsghdr *h)
 
 static struct nlmsghdr *begin_change(struct nft_batch *b, size_t room, uint16_t type, uint16_t flags)
 {
-    return begin_message(b, room, type, NFPROTO_IPV4, NLM_F_ACK | flags);
+    return begin_message(b, room, type, NFPROTO_INET, NLM_F_ACK | flags);
 }
 
 void nft_batch_init(struct nft_batch *b, const char *table)
@@ -124,17 +125,59 @@ void nft_add_chain(struct nft_batch *b, const char *name, const char *type, unsi
     nftnl_chain_free(c);
 }
 
-void nft_add_map(struct nft_batch *b, const char *name, uint32_t key_type, uint32_t key_len,
-                 uint32_t data_type, uint32_t data_len)
+// --- sets and their elements
+static const struct part {
+    uint32_t type, len; // nftables' own number, for `nft list`; bytes in a key
+} parts[] = {
+    [NFT_PART_IPV4] = { 7, 4 },  [NFT_PART_IPV6] = { 8, 16 },    [NFT_PART_PROTOCOL] = { 12, 4 },
+    [NFT_PART_PORT] = { 13, 4 }, [NFT_PART_IFNAME] = { 41, 16 },
+};
+enum { TYPE_BITS = 6 }; // of each part, the first in the highest bits
+
+// A lone protocol or port is as long as it is; in company it fills its unit.
+static uint32_t part_len(const enum nft_part *list, size_t i)
+{
+    if (list[1] != NFT_PART_END)
+        return parts[list[i]].len;
+    return list[i] == NFT_PART_PROTOCOL ? 1 : list[i] == NFT_PART_PORT ? 2 : parts[list[i]].len;
+}
+
+static uint32_t type_of(const enum nft_part *list, uint32_t *ret_len)
+{
+    uint32_t type = 0;
+    *ret_len = 0;
+    for (size_t i = 0; list[i] != NFT_PART_END; i++) {
+        type = type << TYPE_BITS | parts[list[i]].type;
+        *ret_len += part_len(list, i);
+    }
+    return type;
+}
+
+void nft_add_set(struct nft_batch *b, const struct nft_set *set)
 {
     struct nftnl_set *s = NEED(nftnl_set_alloc());
+    uint32_t flags = 0, key_len, data_len;
+    uint32_t key_type = type_of(set->key, &key_len), data_type = type_of(set->data, &data_len);
     nftnl_set_set_str(s, NFTNL_SET_TABLE, b->table);
-    nftnl_set_set_str(s, NFTNL_SET_NAME, name);
-    nftnl_set_set_u32(s, NFTNL_SET_FLAGS, NFT_SET_MAP);
+    nftnl_set_set_str(s, NFTNL_SET_NAME, set->name);
     nftnl_set_set_u32(s, NFTNL_SET_KEY_TYPE, key_type);
     nftnl_set_set_u32(s, NFTNL_SET_KEY_LEN, key_len);
-    nftnl_set_set_u32(s, NFTNL_SET_DATA_TYPE, data_type);
-    nftnl_set_set_u32(s, NFTNL_SET_DATA_LEN, data_len);
+    if (set->data[0] != NFT_PART_END) {
+        flags |= NFT_SET_MAP;
+        nftnl_set_set_u32(s, NFTNL_SET_DATA_TYPE, data_type);
+        nftnl_set_set_u32(s, NFTNL_SET_DATA_LEN, data_len);
+    }
+    if (set->is_interval)
+        flags |= NFT_SET_INTERVAL;
+    if (set->is_interval && set->key[1] != NFT_PART_END) {
+        uint8_t lens[NFT_PARTS_MAX];
+        uint32_t n = 0;
+        for (; set->key[n] != NFT_PART_END; n++)
+            lens[n] = (uint8_t)parts[set->key[n]].len;
+        flags |= NFT_SET_CONCAT;
+        nftnl_set_set_data(s, NFTNL_SET_DESC_CONCAT, lens, n);
+    }
+    nftnl_set_set_u32(s, NFTNL_SET_FLAGS, flags);
     nftnl_set_set_u32(s, NFTNL_SET_ID, ++b->set_id);
     struct nlmsghdr *h = begin_change(b, MESSAGE_BYTES, NFT_MSG_NEWSET, NLM_F_CREATE);
     nftnl_set_nlmsg_build_payload(h, s);
@@ -142,23 +185,96 @@ void nft_add_map(struct nft_batch *b, const char *name, uint32_t key_type, uint3
     nftnl_set_free(s);
 }
 
-static void change_elements(struct nft_batch *b, uint16_t type, const char *map,
-                            const struct nft_element *elements, size_t n, uint32_t key_len, uint32_t data_len)
+static void put(struct nft_value *v, const void *bytes, uint32_t n, uint32_t unit)
 {
+    if (v->len + unit > sizeof v->bytes)
+        abort(); // no set has such a key
+    memcpy(v->bytes + v->len, bytes, n);
+    v->len += unit;
+}
+
+void nft_put_ip(struct nft_value *v, const struct ip_address *ip)
+{
+    put(v, ip->bytes, ip_byte_count(ip), ip_byte_count(ip));
+}
+
+void nft_put_protocol(struct nft_value *v, uint8_t protocol)
+{
+    put(v, &protocol, sizeof protocol, 4);
+}
+
+void nft_put_port(struct nft_value *v, uint16_t port)
+{
+    uint16_t wire = htons(port);
+    put(v, &wire, sizeof wire, 4);
+}
+
+void nft_put_ifname(struct nft_value *v, const char *name)
+{
+    char text[IFNAMSIZ] = { 0 };
+    memcpy(text, name, strnlen(name, sizeof text - 1));
+    put(v, text, sizeof text, sizeof text);
+}
+
+void nft_put_prefix(struct nft_element *e, const struct ip_prefix *prefix)
+{
+    struct ip_prefix network = ip_network(prefix);
+    struct ip_address last = ip_prefix_last(prefix);
+    nft_put_ip(&e->key, &network.ip);
+    nft_put_ip(&e->end, &last);
+}
+
+// The address after an interval's last one; false when there is none: the interval reaches the end of all addresses.
+static bool next_key(const struct nft_value *last, uint8_t next[static NFT_KEY_MAX])
+{
+    memcpy(next, last->bytes, last->len);
+    for (uint32_t i = last->len; i-- > 0;)
+        if (++next[i] != 0)
+            return true;
+    return false;
+}
+
+static struct nftnl_set_elem *new_element(struct nftnl_set *s, const void *key, uint32_t len)
+{
+    struct nftnl_set_elem *e = NEED(nftnl_set_elem_alloc());
+    nftnl_set_elem_set(e, NFTNL_SET_ELEM_KEY, key, len);
+    nftnl_set_elem_add(s, e);
+    return e;
+}
+
+static void put_element(struct nftnl_set *s, const struct nft_set *set, const struct nft_element *element,
+                        bool has_data)
+{
+    uint32_t key_len, data_len;
+    uint8_t next[NFT_KEY_MAX];
+    type_of(set->key, &key_len);
+    type_of(set->data, &data_len);
+    struct nftnl_set_elem *e = new_element(s, element->key.bytes, key_len);
+    if (has_data && data_len > 0)
+        nftnl_set_elem_set(e, NFTNL_SET_ELEM_DATA, element->data.bytes, data_len);
+    if (element->end.len == 0)
+        return;
+    if (set->key[1] != NFT_PART_END) { // a concatenation's range is one element with two keys
+        nftnl_set_elem_set(e, NFTNL_SET_ELEM_KEY_END, element->end.bytes, key_len);
+    } else if (next_key(&element->end,
+                        next)) { // a plain one is two elements: where it begins, where it has ended
+        e = new_element(s, next, key_len);
+        nftnl_set_elem_set_u32(e, NFTNL_SET_ELEM_FLAGS, NFT_SET_ELEM_INTERVAL_END);
+    }
+}
+
+static void change_elements(struct nft_batch *b, uint16_t type, const struct nft_set *set,
+                            const struct nft_element *elements, size_t n)
+{
+    bool is_new = type == NFT_MSG_NEWSETELEM;
     while (n > 0) {
         size_t count = n < ELEMENTS_PER_MESSAGE ? n : ELEMENTS_PER_MESSAGE;
         struct nftnl_set *s = NEED(nftnl_set_alloc());
         nftnl_set_set_str(s, NFTNL_SET_TABLE, b->table);
-        nftnl_set_set_str(s, NFTNL_SET_NAME, map);
-        for (size_t i = 0; i < count; i++) {
-            struct nftnl_set_elem *e = NEED(nftnl_set_elem_alloc());
-            nftnl_set_elem_set(e, NFTNL_SET_ELEM_KEY, elements[i].key, key_len);
-            if (data_len > 0)
-                nftnl_set_elem_set(e, NFTNL_SET_ELEM_DATA, elements[i].data, data_len);
-            nftnl_set_elem_add(s, e);
-        }
-        uint16_t flags = type == NFT_MSG_NEWSETELEM ? NLM_F_CREATE : 0;
-        struct nlmsghdr *h = begin_change(b, ELEMENTS_BYTES, type, flags);
+        nftnl_set_set_str(s, NFTNL_SET_NAME, set->name);
+        for (size_t i = 0; i < count; i++)
+            put_element(s, set, &elements[i], is_new);
+        struct nlmsghdr *h = begin_change(b, ELEMENTS_BYTES, type, is_new ? NLM_F_CREATE : 0);
         nftnl_set_elems_nlmsg_build_payload(h, s);
         end_message(b, h);
         nftnl_set_free(s);
@@ -167,16 +283,16 @@ static void change_elements(struct nft_batch *b, uint16_t type, const char *map,
     }
 }
 
-void nft_add_elements(struct nft_batch *b, const char *map, const struct nft_element *elements, size_t n,
-                      uint32_t key_len, uint32_t data_len)
+void nft_add_elements(struct nft_batch *b, const struct nft_set *set, const struct nft_element *elements,
+                      size_t n)
 {
-    change_elements(b, NFT_MSG_NEWSETELEM, map, elements, n, key_len, data_len);
+    change_elements(b, NFT_MSG_NEWSETELEM, set, elements, n);
 }
 
-void nft_delete_elements(struct nft_batch *b, const char *map, const struct nft_element *elements, size_t n,
-                         uint32_t key_len)
+void nft_delete_elements(struct nft_batch *b, const struct nft_set *set, const struct nft_element *elements,
+                         size_t n)
 {
-    change_elements(b, NFT_MSG_DELSETELEM, map, elements, n, key_len, 0);
+    change_elements(b, NFT_MSG_DELSETELEM, set, elements, n);
 }
 
 static int count_element(struct nftnl_set_elem *e, void *context)
@@ -195,7 +311,7 @@ static int count_message(const struct nlmsghdr *h, void *context)
     return 0;
 }
 
-int nft_count_elements(const char *table, const char *map)
+int nft_count_elements(const char *table, const char *set)
 {
     _Alignas(struct nlmsghdr) char request[MESSAGE_BYTES];
     int fd CLEANUP(cleanup_close) = netlink_open(NETLINK_NETFILTER);
@@ -203,8 +319,8 @@ int nft_count_elements(const char *table, const char *map)
         return fd;
     struct nftnl_set *s = NEED(nftnl_set_alloc());
     nftnl_set_set_str(s, NFTNL_SET_TABLE, table);
-    nftnl_set_set_str(s, NFTNL_SET_NAME, map);
-    struct nlmsghdr *h = nftnl_nlmsg_build_hdr(request, NFT_MSG_GETSETELEM, NFPROTO_IPV4, NLM_F_DUMP, 0);
+    nftnl_set_set_str(s, NFTNL_SET_NAME, set);
+    struct nlmsghdr *h = nftnl_nlmsg_build_hdr(request, NFT_MSG_GETSETELEM, NFPROTO_INET, NLM_F_DUMP, 0);
     nftnl_set_elems_nlmsg_build_payload(h, s);
     nftnl_set_free(s);
     int count = 0;
@@ -218,7 +334,7 @@ struct nftnl_rule *nft_rule_begin(struct nft_batch *b, const char *chain)
     struct nftnl_rule *r = NEED(nftnl_rule_alloc());
     nftnl_rule_set_str(r, NFTNL_RULE_TABLE, b->table);
     nftnl_rule_set_str(r, NFTNL_RULE_CHAIN, chain);
-    nftnl_rule_set_u32(r, NFTNL_RULE_FAMILY, NFPROTO_IPV4);
+    nftnl_rule_set_u32(r, NFTNL_RULE_FAMILY, NFPROTO_INET);
     return r;
 }
 
@@ -261,54 +377,101 @@ static void compare(struct nftnl_rule *r, bool is_equal, const void *data, uint3
     nftnl_expr_set(e, NFTNL_EXPR_CMP_DATA, data, n);
 }
 
-// reg1 = reg1 & mask, four bytes.
-static void mask_register(struct nftnl_rule *r, const void *mask)
+// reg1 = reg1 & mask.
+static void mask_register(struct nftnl_rule *r, const void *mask, uint32_t n)
 {
-    uint32_t zero = 0;
+    static const uint8_t zero[IP_BYTES_MAX];
     struct nftnl_expr *e = add_expr(r, "bitwise");
     nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_SREG, NFT_REG_1);
     nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_DREG, NFT_REG_1);
-    nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_LEN, sizeof zero);
-    nftnl_expr_set(e, NFTNL_EXPR_BITWISE_MASK, mask, sizeof zero);
-    nftnl_expr_set(e, NFTNL_EXPR_BITWISE_XOR, &zero, sizeof zero);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_BITWISE_LEN, n);
+    nftnl_expr_set(e, NFTNL_EXPR_BITWISE_MASK, mask, n);
+    nftnl_expr_set(e, NFTNL_EXPR_BITWISE_XOR, zero, n);
 }
 
-static void match_name(struct nftnl_rule *r, uint32_t key, bool is_equal, const char *name)
+static void look_up(struct nftnl_rule *r, const char *set, bool is_in)
 {
-    char text[IFNAMSIZ] = { 0 }; // the kernel compares all sixteen bytes
-    memcpy(text, name, strnlen(name, sizeof text - 1));
-    load_meta(r, key, NFT_REG_1);
-    compare(r, is_equal, text, sizeof text);
+    struct nftnl_expr *e = add_expr(r, "lookup");
+    nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SREG, NFT_REG_1);
+    nftnl_expr_set_str(e, NFTNL_EXPR_LOOKUP_SET, set);
+    if (!is_in)
+        nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_FLAGS, NFT_LOOKUP_F_INV);
 }
 
-void nft_match_iifname(struct nftnl_rule *r, bool is_equal, const char *name)
+// Where an address is in its packet's header.
+static uint32_t address_offset(int family, bool is_source)
 {
-    match_name(r, NFT_META_IIFNAME, is_equal, name);
+    if (family == AF_INET6)
+        return is_source ? offsetof(struct ip6_hdr, ip6_src) : offsetof(struct ip6_hdr, ip6_dst);
+    return is_source ? offsetof(struct iphdr, saddr) : offsetof(struct iphdr, daddr);
 }
 
-void nft_match_oifname(struct nftnl_rule *r, bool is_equal, const char *name)
+static uint32_t load_address(struct nftnl_rule *r, int family, bool is_source, uint32_t reg)
 {
-    match_name(r, NFT_META_OIFNAME, is_equal, name);
+    uint32_t n = family == AF_INET6 ? 16 : 4;
+    load_payload(r, NFT_PAYLOAD_NETWORK_HEADER, address_offset(family, is_source), n, reg);
+    return n;
 }
 
-static void match_address(struct nftnl_rule *r, size_t offset, bool is_equal, uint32_t network,
-                          unsigned prefix)
+void nft_match_family(struct nftnl_rule *r, int family)
 {
-    uint32_t mask = htonl(prefix == 0 ? 0 : UINT32_MAX << (32 - prefix));
-    uint32_t wanted = htonl(network) & mask;
-    load_payload(r, NFT_PAYLOAD_NETWORK_HEADER, (uint32_t)offset, sizeof wanted, NFT_REG_1);
-    mask_register(r, &mask);
-    compare(r, is_equal, &wanted, sizeof wanted);
+    uint8_t wanted = family == AF_INET6 ? NFPROTO_IPV6 : NFPROTO_IPV4;
+    load_meta(r, NFT_META_NFPROTO, NFT_REG_1);
+    compare(r, true, &wanted, sizeof wanted);
 }
 
-void nft_match_source(struct nftnl_rule *r, bool is_equal, uint32_t network, unsigned prefix)
+void nft_match_iifname_in(struct nftnl_rule *r, bool is_in, const char *set)
 {
-    match_address(r, offsetof(struct iphdr, saddr), is_equal, network, prefix);
+    load_meta(r, NFT_META_IIFNAME, NFT_REG_1);
+    look_up(r, set, is_in);
 }
 
-void nft_match_destination(struct nftnl_rule *r, bool is_equal, uint32_t network, unsigned prefix)
+void nft_match_oifname_in(struct nftnl_rule *r, bool is_in, const char *set)
 {
-    match_address(r, offsetof(struct iphdr, daddr), is_equal, network, prefix);
+    load_meta(r, NFT_META_OIFNAME, NFT_REG_1);
+    look_up(r, set, is_in);
+}
+
+// A key is made of consecutive registers: NFT_REG_1 is NFT_REG32_00 to _03.
+void nft_match_interfaces_in(struct nftnl_rule *r, const char *set)
+{
+    load_meta(r, NFT_META_IIFNAME, NFT_REG_1);
+    load_meta(r, NFT_META_OIFNAME, NFT_REG_2);
+    look_up(r, set, true);
+}
+
+static void match_address(struct nftnl_rule *r, bool is_source, const struct ip_prefix *prefix)
+{
+    struct ip_prefix network = ip_network(prefix), ones = { .length = prefix->length };
+    uint32_t n = load_address(r, prefix->ip.family, is_source, NFT_REG_1);
+    memset(ones.ip.bytes, 0xff, sizeof ones.ip.bytes);
+    ones.ip.family = prefix->ip.family;
+    struct ip_address mask = ip_network(&ones).ip;
+    mask_register(r, mask.bytes, n);
+    compare(r, true, network.ip.bytes, n);
+}
+
+void nft_match_source(struct nftnl_rule *r, const struct ip_prefix *prefix)
+{
+    match_address(r, true, prefix);
+}
+
+void nft_match_destination(struct nftnl_rule *r, const struct ip_prefix *prefix)
+{
+    match_address(r, false, prefix);
+}
+
+void nft_match_source_in(struct nftnl_rule *r, int family, const char *set)
+{
+    load_address(r, family, true, NFT_REG_1);
+    look_up(r, set, true);
+}
+
+void nft_match_source_oifname_in(struct nftnl_rule *r, int family, const char *set)
+{
+    uint32_t n = load_address(r, family, true, NFT_REG_1);
+    load_meta(r, NFT_META_OIFNAME, n == 16 ? NFT_REG_2 : NFT_REG32_01);
+    look_up(r, set, true);
 }
 
 void nft_match_destination_local(struct nftnl_rule *r)
@@ -327,7 +490,7 @@ static void match_ct_bits(struct nftnl_rule *r, uint32_t key, uint32_t bits)
     struct nftnl_expr *e = add_expr(r, "ct");
     nftnl_expr_set_u32(e, NFTNL_EXPR_CT_KEY, key);
     nftnl_expr_set_u32(e, NFTNL_EXPR_CT_DREG, NFT_REG_1);
-    mask_register(r, &bits);
+    mask_register(r, &bits, sizeof bits);
     compare(r, false, &zero, sizeof zero);
 }
 
@@ -341,12 +504,14 @@ void nft_match_ct_status(struct nftnl_rule *r, uint32_t bits)
     match_ct_bits(r, NFT_CT_STATUS, bits);
 }
 
-void nft_dnat_by_map(struct nftnl_rule *r, const char *map, bool has_address)
+void nft_dnat_by_map(struct nftnl_rule *r, int family, const char *map, bool has_address)
 {
-    uint32_t reg = NFT_REG32_00; // a key is made of consecutive four-byte registers
+    uint32_t reg = NFT_REG32_00, address_units = family == AF_INET6 ? 4 : 1;
     load_meta(r, NFT_META_L4PROTO, reg++);
-    if (has_address)
-        load_payload(r, NFT_PAYLOAD_NETWORK_HEADER, offsetof(struct iphdr, daddr), 4, reg++);
+    if (has_address) {
+        load_address(r, family, false, reg);
+        reg += address_units;
+    }
     load_payload(r, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2,
                  reg); // the destination port of TCP, UDP and SCTP alike
     struct nftnl_expr *e = add_expr(r, "lookup");
@@ -355,9 +520,9 @@ void nft_dnat_by_map(struct nftnl_rule *r, const char *map, bool has_address)
     nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_DREG, NFT_REG32_00);
     e = add_expr(r, "nat");
     nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_TYPE, NFT_NAT_DNAT);
-    nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_FAMILY, NFPROTO_IPV4);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_FAMILY, family == AF_INET6 ? NFPROTO_IPV6 : NFPROTO_IPV4);
     nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_REG_ADDR_MIN, NFT_REG32_00);
-    nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_REG_PROTO_MIN, NFT_REG32_01);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_REG_PROTO_MIN, NFT_REG32_00 + address_units);
     nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_FLAGS, NF_NAT_RANGE_PROTO_SPECIFIED);
 }
 

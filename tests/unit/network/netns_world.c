@@ -59,11 +59,11 @@ static void visit(int netns_fd)
         assert_int_equal(netns_enter(netns_fd), 0);
 }
 
-static uint32_t ip(const char *text)
+static struct ip_prefix network24(const char *text)
 {
-    uint32_t a = 0;
-    assert_true(ip_parse(text, &a));
-    return a;
+    struct ip_prefix p = { .length = 24 };
+    assert_true(ip_parse(text, &p.ip));
+    return p;
 }
 
 void world_connect(int netns_fd, const char *name, const char *host_ip, const char *netns_ip)
@@ -74,11 +74,13 @@ void world_connect(int netns_fd, const char *name, const char *host_ip, const ch
     };
     int fd = netlink_open(NETLINK_ROUTE);
     assert_int_equal(link_add_veth(fd, &veth), 0);
-    assert_int_equal(address_add(fd, (unsigned)link_index(fd, name), ip(host_ip), 24), 0);
+    struct ip_prefix host = network24(host_ip);
+    struct link_setup inside = { .addresses[0] = network24(netns_ip), .address_count = 1 };
+    assert_int_equal(address_add(fd, (unsigned)link_index(fd, name), &host), 0);
     close(fd);
     visit(netns_fd);
     fd = netlink_open(NETLINK_ROUTE);
-    assert_int_equal(link_configure(fd, (unsigned)link_index(fd, "uplink"), ip(netns_ip), 24, 0), 0);
+    assert_int_equal(link_configure(fd, (unsigned)link_index(fd, "uplink"), &inside), 0);
     close(fd);
     netns_leave(home_fd);
 }
@@ -94,9 +96,9 @@ static int new_socket(int netns_fd, int type)
 
 static struct sockaddr_in address_of(const char *text, uint16_t port)
 {
-    return (struct sockaddr_in){ .sin_family = AF_INET,
-                                 .sin_port = htons(port),
-                                 .sin_addr.s_addr = htonl(ip(text)) };
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(port) };
+    assert_int_equal(inet_pton(AF_INET, text, &address.sin_addr), 1);
+    return address;
 }
 
 int world_listen(int netns_fd, int type, const char *text, uint16_t port)
@@ -148,7 +150,7 @@ bool world_reaches(int from, const char *text, uint16_t port, int listener, char
     bool is_through = other >= 0 && write(other, "!", 1) == 1 && wait_for(fd, POLLIN, 500) &&
                       read(fd, &byte, 1) == 1 && byte == '!';
     if (ret_peer != NULL)
-        ip_format(ntohl(peer.sin_addr.s_addr), ret_peer);
+        inet_ntop(AF_INET, &peer.sin_addr, ret_peer, INET_ADDRSTRLEN);
     close(fd);
     if (other >= 0)
         close(other);
@@ -168,7 +170,7 @@ bool world_echoes(int from, const char *text, uint16_t port, int responder, char
                       wait_for(fd, POLLIN, 500) && read(fd, got, sizeof got) == 4 &&
                       memcmp(got, "echo", 4) == 0;
     if (ret_peer != NULL)
-        ip_format(ntohl(peer.sin_addr.s_addr), ret_peer);
+        inet_ntop(AF_INET, &peer.sin_addr, ret_peer, INET_ADDRSTRLEN);
     close(fd);
     return is_through;
 }

@@ -109,7 +109,9 @@ static void test_range_avoids_routes(void **state)
     static const uint8_t mac[6] = { 2, 0, 0, 0, 0, 8 };
     assert_int_equal(link_add_bridge(fd, "vpn0", mac, 1500), 0);
     unsigned index = (unsigned)link_index(fd, "vpn0");
-    assert_int_equal(link_configure(fd, index, 0xac110505, 24, 0), 0); // 172.17.5.5/24
+    const struct link_setup vpn = { .addresses[0] = { { AF_INET, { 172, 17, 5, 5 } }, 24 },
+                                    .address_count = 1 };
+    assert_int_equal(link_configure(fd, index, &vpn), 0);
     struct network_service *s = open_service(&plain);
     struct container c = start(s, NULL, 0);
     assert_string_equal(c.endpoint.ip, "172.18.0.2");
@@ -248,7 +250,11 @@ static void test_neighbours_kept_out(void **state)
     int at_host = world_listen(HOST, SOCK_STREAM, "127.0.0.1", 7000);
     assert_int_equal(netns_enter(outside), 0);
     int fd = netlink_open(NETLINK_ROUTE); // opened there, so it acts there
-    assert_int_equal(link_configure(fd, (unsigned)link_index(fd, "uplink"), 0xc0000202, 24, 0xc0000201), 0);
+    const struct link_setup uplink = { .addresses[0] = { { AF_INET, { 192, 0, 2, 2 } }, 24 },
+                                       .address_count = 1,
+                                       .gateways[0] = { AF_INET, { 192, 0, 2, 1 } },
+                                       .gateway_count = 1 };
+    assert_int_equal(link_configure(fd, (unsigned)link_index(fd, "uplink"), &uplink), 0);
     close(fd);
     int home = world_listen(HOST, SOCK_DGRAM, "127.0.0.1", 7001); // also brings this thread home
     assert_false(world_reaches(outside, a.endpoint.ip, 80, at_a, NULL));

@@ -8,12 +8,15 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { LOOPBACK = 0x7f000001, TEST_NET = 0xc0000201 };
+static const struct ip_address LOOPBACK = { AF_INET, { 127, 0, 0, 1 } },
+                               LOOPBACK_2 = { AF_INET, { 127, 0, 0, 2 } },
+                               TEST_NET = { AF_INET, { 192, 0, 2, 1 } }, ANY = { AF_INET, { 0 } },
+                               ANY6 = { AF_INET6, { 0 } }, LOOPBACK6 = { AF_INET6, { [15] = 1 } };
 
 // A socket of this process bound (and, for TCP, listening) to an ephemeral loopback port; *ret_port is which.
 static int listen_somewhere(int type, uint16_t *ret_port)
 {
-    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(LOOPBACK) };
+    struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     socklen_t n = sizeof a;
     int fd = socket(AF_INET, type | SOCK_CLOEXEC, 0);
     assert_true(fd >= 0);
@@ -32,13 +35,13 @@ static uint16_t port_nobody_listens_on(void)
     return port;
 }
 
-static int claim(struct port_table *t, enum network_protocol protocol, uint32_t ip, uint16_t first,
+static int claim(struct port_table *t, enum network_protocol protocol, struct ip_address ip, uint16_t first,
                  uint16_t last, uint16_t *ret, struct error *err)
 {
     struct network_port want = {
         .protocol = protocol, .container_port = 80, .host_port = first, .last_host_port = last
     };
-    return ports_claim(t, &want, ip, "172.17.0.2", false, ret, err);
+    return ports_claim(t, &want, &ip, "172.17.0.2", false, ret, err);
 }
 
 static void test_conflicts(void **state)
@@ -56,16 +59,36 @@ static void test_conflicts(void **state)
     assert_string_equal(err.message, expected);
     assert_int_equal(err.kind, ERROR_INTERNAL);
     snprintf(expected, sizeof expected, "Bind for 0.0.0.0:%u failed: port is already allocated", port);
-    assert_true(claim(&t, NETWORK_TCP, 0, port, 0, &got, &err) < 0); // every address meets one address
+    assert_true(claim(&t, NETWORK_TCP, ANY, port, 0, &got, &err) < 0); // every address meets one address
     assert_string_equal(err.message, expected);
-    assert_int_equal(claim(&t, NETWORK_TCP, LOOPBACK + 1, port, 0, &got, &err), 0); // another address
-    assert_int_equal(claim(&t, NETWORK_UDP, LOOPBACK, port, 0, &got, &err), 0);     // another protocol
-    ports_give_back(&t, NETWORK_TCP, LOOPBACK, port);
-    ports_give_back(&t, NETWORK_TCP, LOOPBACK, port);
-    ports_give_back(&t, NETWORK_TCP, LOOPBACK + 1, port);
-    assert_int_equal(claim(&t, NETWORK_TCP, 0, port, 0, &got, &err), 0);
+    assert_int_equal(claim(&t, NETWORK_TCP, LOOPBACK_2, port, 0, &got, &err), 0); // another address
+    assert_int_equal(claim(&t, NETWORK_UDP, LOOPBACK, port, 0, &got, &err), 0);   // another protocol
+    ports_give_back(&t, NETWORK_TCP, &LOOPBACK, port);
+    ports_give_back(&t, NETWORK_TCP, &LOOPBACK, port);
+    ports_give_back(&t, NETWORK_TCP, &LOOPBACK_2, port);
+    assert_int_equal(claim(&t, NETWORK_TCP, ANY, port, 0, &got, &err), 0);
     assert_true(claim(&t, NETWORK_TCP, LOOPBACK, port, 0, &got, &err) < 0); // one address meets every address
     assert_int_equal(t.count, 2);
+    ports_done(&t);
+}
+
+// Each family has claims of its own.
+static void test_families(void **state)
+{
+    (void)state;
+    struct port_table t;
+    struct error err = { 0 };
+    uint16_t port = port_nobody_listens_on(), got = 0;
+    char expected[200];
+    ports_init(&t);
+    assert_int_equal(claim(&t, NETWORK_TCP, ANY, port, 0, &got, &err), 0);
+    assert_int_equal(claim(&t, NETWORK_TCP, ANY6, port, 0, &got, &err), 0);
+    assert_true(claim(&t, NETWORK_TCP, LOOPBACK6, port, 0, &got, &err) < 0);
+    snprintf(expected, sizeof expected, "Bind for [::1]:%u failed: port is already allocated", port);
+    assert_string_equal(err.message, expected);
+    ports_give_back(&t, NETWORK_TCP, &ANY, port);
+    assert_int_equal(claim(&t, NETWORK_TCP, LOOPBACK, port, 0, &got, &err), 0);
+    assert_true(claim(&t, NETWORK_TCP, LOOPBACK6, port, 0, &got, &err) < 0);
     ports_done(&t);
 }
 
@@ -82,7 +105,7 @@ static void test_listeners(void **state)
     snprintf(expected, sizeof expected,
              "failed to bind host port for 127.0.0.1:%u:172.17.0.2:80/tcp: address already in use", tcp);
     assert_string_equal(err.message, expected);
-    assert_true(claim(&t, NETWORK_TCP, 0, tcp, 0, &got, &err) < 0);
+    assert_true(claim(&t, NETWORK_TCP, ANY, tcp, 0, &got, &err) < 0);
     assert_true(claim(&t, NETWORK_UDP, LOOPBACK, udp, 0, &got, &err) < 0);
     assert_non_null(strstr(err.message, "/udp: address already in use"));
     assert_true(claim(&t, NETWORK_TCP, TEST_NET, tcp, 0, &got, &err) < 0); // not an address of this host
@@ -90,8 +113,8 @@ static void test_listeners(void **state)
     assert_int_equal(t.count, 0);
     // Our own from before a restart: what listens there is not asked.
     struct network_port mine = { .protocol = NETWORK_TCP, .host_port = tcp };
-    assert_int_equal(ports_claim(&t, &mine, LOOPBACK, "172.17.0.2", true, &got, &err), 0);
-    ports_give_back(&t, NETWORK_TCP, LOOPBACK, tcp);
+    assert_int_equal(ports_claim(&t, &mine, &LOOPBACK, "172.17.0.2", true, &got, &err), 0);
+    ports_give_back(&t, NETWORK_TCP, &LOOPBACK, tcp);
     close(tcp_fd);
     close(udp_fd);
     assert_int_equal(claim(&t, NETWORK_TCP, LOOPBACK, tcp, 0, &got, &err), 0);
@@ -127,6 +150,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_conflicts),
+        cmocka_unit_test(test_families),
         cmocka_unit_test(test_listeners),
         cmocka_unit_test(test_range_and_random),
     };
