@@ -85,11 +85,23 @@ static bool split_port(const char *text, int *ret_first, int *ret_last, const ch
     return true;
 }
 
+// The published ports of all endpoints, one after another; *at begins with 0.
+static const struct network_port *next_port(const struct container_info *info, size_t *at)
+{
+    size_t n = (*at)++;
+    for (size_t i = 0; i < info->endpoint_count; i++) {
+        if (n < info->endpoints[i].port_count)
+            return &info->endpoints[i].ports[n];
+        n -= info->endpoints[i].port_count;
+    }
+    return NULL;
+}
+
 static bool is_published(const struct container_info *info, int port, const char *protocol)
 {
-    for (size_t i = 0; info->endpoint && i < info->endpoint->port_count; i++)
-        if (info->endpoint->ports[i].container_port == port &&
-            streq(protocol_name(info->endpoint->ports[i].protocol), protocol))
+    const struct network_port *p;
+    for (size_t at = 0; (p = next_port(info, &at));)
+        if (p->container_port == port && streq(protocol_name(p->protocol), protocol))
             return true;
     return false;
 }
@@ -99,12 +111,12 @@ static json_t *summary_ports(const struct container_info *info)
     json_t *ports = json_array();
     if (!is_up(info))
         return ports;
-    for (size_t i = 0; info->endpoint && i < info->endpoint->port_count; i++) {
-        const struct network_port *port = &info->endpoint->ports[i];
-        json_array_append_new(ports, json_pack("{s:s, s:i, s:i, s:s}", "IP", host_ip_of(port), "PrivatePort",
-                                               (int)port->container_port, "PublicPort", (int)port->host_port,
-                                               "Type", protocol_name(port->protocol)));
-    }
+    const struct network_port *published;
+    for (size_t at = 0; (published = next_port(info, &at));)
+        json_array_append_new(ports, json_pack("{s:s, s:i, s:i, s:s}", "IP", host_ip_of(published),
+                                               "PrivatePort", (int)published->container_port, "PublicPort",
+                                               (int)published->host_port, "Type",
+                                               protocol_name(published->protocol)));
     const char *key, *protocol;
     json_t *value;
     int first, last;
@@ -135,8 +147,8 @@ static json_t *inspect_ports(const struct container_info *info)
             json_object_set_new(ports, name, json_null());
         }
     }
-    for (size_t i = 0; info->endpoint && i < info->endpoint->port_count; i++) {
-        const struct network_port *port = &info->endpoint->ports[i];
+    const struct network_port *port;
+    for (size_t at = 0; (port = next_port(info, &at));) {
         CLEANUP(cleanup_free)
         char *name = xasprintf("%u/%s", port->container_port, protocol_name(port->protocol));
         CLEANUP(cleanup_free) char *host_port = xasprintf("%u", port->host_port);
@@ -154,36 +166,72 @@ static void set_addresses(json_t *object, const struct network_endpoint *endpoin
     json_set_string(object, "Gateway", endpoint ? endpoint->gateway : "");
     json_set_string(object, "IPAddress", endpoint ? endpoint->ip : "");
     json_set_int(object, "IPPrefixLen", endpoint ? endpoint->prefix_length : 0);
-    json_set_string(object, "IPv6Gateway", "");
-    json_set_string(object, "GlobalIPv6Address", "");
-    json_set_int(object, "GlobalIPv6PrefixLen", 0);
+    json_set_string(object, "IPv6Gateway", endpoint ? endpoint->gateway6 : "");
+    json_set_string(object, "GlobalIPv6Address", endpoint ? endpoint->ip6 : "");
+    json_set_int(object, "GlobalIPv6PrefixLen", endpoint ? endpoint->prefix6_length : 0);
     json_set_string(object, "MacAddress", endpoint ? endpoint->mac : "");
+}
+
+static const struct network_endpoint *find_endpoint(const struct container_info *info, const char *network)
+{
+    for (size_t i = 0; is_up(info) && i < info->endpoint_count; i++)
+        if (streq(info->endpoints[i].network_name, network))
+            return &info->endpoints[i];
+    return NULL;
+}
+
+static const struct network_endpoint *default_bridge_endpoint(const struct container_info *info)
+{
+    return find_endpoint(info, "bridge");
+}
+
+static void copy_member(json_t *to, const json_t *from, const char *key)
+{
+    json_t *value = json_object_get(from, key);
+    json_object_set_new(to, key, value ? json_incref(value) : json_null());
+}
+
+// The names under which the container is found on a network of a user's own.
+static json_t *dns_names(const struct container_info *info, const json_t *config)
+{
+    json_t *names = json_array(), *alias;
+    size_t i;
+    json_array_append_new(names, json_string(info->name));
+    json_array_foreach(json_get_array(config, "Aliases"), i, alias) json_array_append(names, alias);
+    json_array_append_new(names, json_sprintf("%.12s", info->id));
+    return names;
+}
+
+static json_t *endpoint_document(const struct request *request, const struct container_info *info,
+                                 const char *network, const json_t *config)
+{
+    static const char *const given[] = { "IPAMConfig", "Links", "Aliases", "DriverOpts" };
+    const struct network_endpoint *endpoint = find_endpoint(info, network);
+    struct network_info n = { 0 };
+    struct error ignored;
+    bool is_found = network_find(request->engine->networks, network, &n, &ignored) == 0;
+    json_t *entry = json_object();
+    for (size_t i = 0; i < sizeof given / sizeof *given; i++)
+        copy_member(entry, config, given[i]);
+    if (request->version >= 148)
+        json_set_int(entry, "GwPriority", json_get_int(config, "GwPriority", 0));
+    json_set_string(entry, "NetworkID", endpoint ? endpoint->network_id : n.id);
+    set_addresses(entry, endpoint);
+    if (request->version >= 144)
+        json_object_set_new(entry, "DNSNames",
+                            is_found && !n.is_predefined ? dns_names(info, config) : json_null());
+    return entry;
 }
 
 // {"bridge": {...}}; empty for a container that shares another's network.
 static json_t *networks_document(const struct request *request, const struct container_info *info)
 {
-    json_t *networks = json_object();
-    const char *mode = container_network_mode(info);
-    if (str_has_prefix(mode, "container:"))
-        return networks;
-    const struct network_endpoint *endpoint = is_up(info) ? info->endpoint : NULL;
-    json_t *entry = json_object();
-    json_object_set_new(entry, "IPAMConfig", json_null());
-    json_object_set_new(entry, "Links", json_null());
-    json_object_set_new(entry, "Aliases", json_null());
-    json_object_set_new(entry, "DriverOpts", json_null());
-    if (request->version >= 148)
-        json_set_int(entry, "GwPriority", 0);
-    const char *id =
-        info->endpoint ? info->endpoint->network_id : network_id(request->engine->networks, mode);
-    json_set_string(entry, "NetworkID", id ? id : "");
-    set_addresses(entry, endpoint);
-    if (request->version >= 144)
-        json_object_set_new(entry, "DNSNames", json_null());
-    json_object_set_new(networks,
-                        info->endpoint && *info->endpoint->network_name ? info->endpoint->network_name : mode,
-                        entry);
+    json_t *networks = json_object(), *config;
+    const char *mode = container_network_mode(info), *name;
+    if (streq(mode, "host") || streq(mode, "none"))
+        json_object_set_new(networks, mode, endpoint_document(request, info, mode, NULL));
+    json_object_foreach(info->networks, name, config)
+        json_object_set_new(networks, name, endpoint_document(request, info, name, config));
     return networks;
 }
 
@@ -352,7 +400,8 @@ static json_t *network_settings_document(const struct request *request, const st
     json_set_int(settings, "LinkLocalIPv6PrefixLen", 0);
     json_object_set_new(settings, "SecondaryIPAddresses", json_null());
     json_object_set_new(settings, "SecondaryIPv6Addresses", json_null());
-    set_addresses(settings, is_up(info) ? info->endpoint : NULL);
+    set_addresses(settings,
+                  default_bridge_endpoint(info)); // Docker's members of before there were several networks
     json_object_set_new(settings, "Networks", networks_document(request, info));
     return settings;
 }

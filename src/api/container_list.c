@@ -116,9 +116,13 @@ static bool network_passes(const struct filters *filters, const struct container
 {
     if (!filters_count(filters, "network"))
         return true;
-    return filters_pass(filters, "network", container_network_mode(info)) ||
-           (info->endpoint && (filters_pass(filters, "network", info->endpoint->network_name) ||
-                               filters_pass_prefix(filters, "network", info->endpoint->network_id)));
+    const char *mode = container_network_mode(info), *name;
+    json_t *config;
+    bool passes = filters_pass(filters, "network", mode);
+    json_object_foreach(info->networks, name, config) passes |= filters_pass(filters, "network", name);
+    for (size_t i = 0; i < info->endpoint_count; i++)
+        passes |= filters_pass_prefix(filters, "network", info->endpoints[i].network_id);
+    return passes;
 }
 
 static bool volume_passes(const struct filters *filters, const struct container_info *info)

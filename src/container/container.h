@@ -72,9 +72,11 @@ struct container_info {
     char *path;  // args[0]
     char **args; // the rest, strv
     char *log_path, *hostname_path, *hosts_path, *resolv_conf_path;
-    json_t *config, *host_config;      // borrowed from the snapshot
-    json_t *mounts;                    // as the API shows them, with members of our own; borrowed, too
-    struct network_endpoint *endpoint; // NULL: none
+    json_t *config, *host_config;       // borrowed from the snapshot
+    json_t *mounts;                     // as the API shows them, with members of our own; borrowed, too
+    json_t *networks;                   // EndpointsConfig by network name: what it shall be on; borrowed, too
+    struct network_endpoint *endpoints; // what it has of them while it is up
+    size_t endpoint_count;
     bool has_tty, has_stdin;
     bool has_readable_log; // its log driver keeps files
     char **exec_ids;       // strv of running execs
@@ -100,6 +102,13 @@ bool container_uses_image(void *service, const char *image_id, char container_id
 int container_create(struct container_service *containers, const char *name, const json_t *config,
                      const json_t *host_config, const json_t *networking_config, char ret_id[static 65],
                      char ***ret_warnings, struct error *err);
+// On a network more, or one less; while it runs, too. endpoint_config: an EndpointSettings document or NULL.
+// ERROR_NOT_FOUND for the container or network; ERROR_DENIED "endpoint with name x already exists in network y",
+// "container x is not connected to network y"; ERROR_INVALID; as network_reserve.
+int container_connect(struct container_service *containers, const char *name, const char *network,
+                      const json_t *endpoint_config, struct error *err);
+int container_disconnect(struct container_service *containers, const char *name, const char *network,
+                         struct error *err);
 // ERROR_NOT_MODIFIED when running. Start failures keep the container with exit code 127 / 126 / 128 as Docker does.
 int container_start(struct container_service *containers, const char *name, struct error *err);
 // timeout_s < 0: the container's own (StopTimeout, else the service's); signal 0: its StopSignal.

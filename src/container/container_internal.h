@@ -62,9 +62,10 @@ struct container {
     int64_t created_ns;
     char *image_name;
     char image_id[DIGEST_LEN + 1];
-    char **diff_ids;                                                      // the image's layers, bottom first
-    json_t *config_document, *host_config_document, *networking_document; // immutable once made
-    json_t *mounts_document;                                              // the same (mounts.c)
+    char **diff_ids;                                // the image's layers, bottom first
+    json_t *config_document, *host_config_document; // immutable once made
+    json_t *networking_document;    // immutable value, replaced under lock and operation (networks.h)
+    json_t *mounts_document;        // the same (mounts.c)
     bool has_mounted;               // its volumes are mounted; guarded by operation
     bool takes_volumes_along;       // anonymous volumes go with it; guarded by operation
     struct container_config config; // immutable once made
@@ -77,8 +78,8 @@ struct container {
     pthread_cond_t changed; // broadcast at each change of state; CLOCK_MONOTONIC
     char *name;
     struct container_state state;
-    struct network_endpoint endpoint;
-    bool has_endpoint;
+    struct network_endpoint *endpoints; // of this run, in the order of their interfaces (networks.h)
+    size_t endpoint_count;
     int control_fd;          // of the running shim; the monitor's
     atomic_bool is_handling; // the monitor is at work on a message
     bool is_gone;            // out of the tables: removed
@@ -180,6 +181,8 @@ void container_release_network(struct container *c);
 int container_seccomp_program(struct container *c, int *ret_fd, struct error *err);
 // <state dir>/run.json: what a later engine must know about this run. 0 or -errno.
 int container_write_run_file(struct container *c);
+// /etc/hosts of a running container anew: its addresses have changed.
+int container_write_hosts(struct container *c, struct error *err);
 
 // --- mounts.c: volumes and binds of one container
 // At create: everything that config.binds leaves open is settled (volumes made and held, copy-up done, --volumes-from looked up),

@@ -12,6 +12,7 @@
 #include "codec/json.h"
 #include "container/links.h"
 #include "container/names.h"
+#include "container/networks.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -20,38 +21,6 @@
 enum { GENERATED_NAMES_MAX = 20 };
 
 // --- what must fit together
-static int check_network(struct container *c, struct error *err)
-{
-    const json_t *endpoints = json_get_object(c->networking_document, "EndpointsConfig");
-    const char *name = c->config.network_name, *key;
-    json_t *v;
-    if (json_object_size(endpoints) > 1)
-        return error_set(err, ERROR_UNSUPPORTED,
-                         "NetworkingConfig.EndpointsConfig with more than one network is not supported yet");
-    json_object_foreach((json_t *)(uintptr_t)endpoints, key, v)
-    {
-        if (c->config.network.kind == NS_MODE_PRIVATE && !streq(key, name) && !streq(key, "default"))
-            return error_set(err, ERROR_INVALID, "network %s does not match NetworkMode %s", key, name);
-        const json_t *ipam = json_get_object(v, "IPAMConfig");
-        if (!str_is_empty(json_get_string(ipam, "IPv4Address", "")) ||
-            !str_is_empty(json_get_string(ipam, "IPv6Address", "")))
-            return error_set(err, ERROR_INVALID,
-                             "user specified IP address is supported on user defined networks only");
-        if (json_array_size(json_get_array(v, "Aliases")) || json_array_size(json_get_array(v, "Links")))
-            return error_set(err, ERROR_INVALID,
-                             "network-scoped aliases are only supported for user-defined networks");
-        if (!str_is_empty(json_get_string(v, "MacAddress", "")))
-            free_and_strdup(&c->config.mac_address, json_get_string(v, "MacAddress", ""));
-    }
-    if (c->config.network.kind != NS_MODE_PRIVATE || streq(name, "bridge"))
-        return 0;
-    json_t *network = NULL;
-    if (network_inspect(c->service->networks, name, &network, err) < 0)
-        return -1;
-    json_decref(network);
-    return 0;
-}
-
 // The container named in "container:x" must exist; the mode then holds its full id, so that a rename does no
 // harm.
 static int resolve_mode(struct container *c, struct namespace_mode *mode, struct error *err)
@@ -152,11 +121,10 @@ static int take_documents(struct container *c, const json_t *config, const json_
     c->host_config_document = host_config_complete(host_config);
     config_log_default(c->host_config_document, host_config, c->service->options.log_driver,
                        c->service->options.log_options);
-    c->networking_document = json_is_object(networking) ? json_deep_copy(networking) : NULL;
     if (container_config_parse(c->config_document, c->host_config_document, &c->config, warnings, err) < 0)
         return -1;
     c->restart = c->config.restart;
-    if (config_log_check_address(&c->config, err) < 0 || check_network(c, err) < 0 ||
+    if (config_log_check_address(&c->config, err) < 0 || networks_resolve(c, networking, err) < 0 ||
         resolve_modes(c, err) < 0 || check_links(c, err) < 0)
         return -1;
     container_choose_hostname(c);

@@ -8,7 +8,7 @@
 
 enum { HOST_FILE_MAX = 1 << 20 };
 
-void hostfile_hosts(const struct container_config *config, const char *hostname, const char *ip,
+void hostfile_hosts(const struct container_config *config, const char *hostname, char *const *addresses,
                     const char *gateway, struct str *out)
 {
     if (config->network.kind == NS_MODE_HOST)
@@ -25,12 +25,12 @@ void hostfile_hosts(const struct container_config *config, const char *hostname,
         if (!str_is_empty(address))
             str_appendf(out, "%s\t%s\n", address, h->name);
     }
-    if (str_is_empty(ip))
-        return;
-    if (config->domainname && *config->domainname)
-        str_appendf(out, "%s\t%s.%s %s\n", ip, hostname, config->domainname, hostname);
-    else
-        str_appendf(out, "%s\t%s\n", ip, hostname);
+    for (size_t i = 0; addresses && addresses[i]; i++) {
+        if (config->domainname && *config->domainname)
+            str_appendf(out, "%s\t%s.%s %s\n", addresses[i], hostname, config->domainname, hostname);
+        else
+            str_appendf(out, "%s\t%s\n", addresses[i], hostname);
+    }
 }
 
 static bool is_loopback(const char *address)

@@ -4,9 +4,8 @@
 #include "base/str.h"
 #include "container/config.h"
 
-// Text of /etc/hosts. ip "" or NULL: the container has no address of its own. gateway: what "host-gateway"
-// stands for, or NULL.
-void hostfile_hosts(const struct container_config *config, const char *hostname, const char *ip,
+// Text of /etc/hosts. addresses: strv of the container's own, or NULL. gateway: what "host-gateway" stands for, "" for nothing.
+void hostfile_hosts(const struct container_config *config, const char *hostname, char *const *addresses,
                     const char *gateway, struct str *out);
 // Text of /etc/resolv.conf from the host's: name servers on loopback cannot be reached from another network
 // namespace and are left out; when none is left, public ones stand in, as in Docker. keeps_loopback: the

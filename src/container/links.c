@@ -53,9 +53,9 @@ static int resolve(struct container *c, const char *text, struct link *ret, stru
     if (link_parse(text, &name, &ret->alias, err) < 0 || container_find(c->service, name, &other, err) < 0)
         return -1;
     pthread_mutex_lock(&other->lock);
-    bool is_running = other->state.status == CONTAINER_RUNNING && other->has_endpoint;
+    bool is_running = other->state.status == CONTAINER_RUNNING && other->endpoint_count > 0;
     if (is_running) {
-        ret->ip = xstrdup(other->endpoint.ip);
+        ret->ip = xstrdup(other->endpoints[0].ip);
         ret->name = xstrdup(other->name);
     }
     pthread_mutex_unlock(&other->lock);

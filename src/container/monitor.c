@@ -104,7 +104,9 @@ void container_exited(struct container *c, int exit_code, int64_t finished_ns, b
     pthread_mutex_lock(&c->lock);
     bool is_auto_remove = c->config.is_auto_remove && !c->state.is_restarting;
     bool was_running = c->state.status == CONTAINER_RUNNING || c->state.status == CONTAINER_PAUSED;
-    bool holds_ports = c->has_endpoint && c->endpoint.port_count > 0;
+    bool holds_ports = false;
+    for (size_t i = 0; i < c->endpoint_count; i++)
+        holds_ports |= c->endpoints[i].port_count > 0;
     pthread_mutex_unlock(&c->lock);
     if (!was_running)
         return;

@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "codec/json.h"
+#include "container/networks.h"
 #include "container/shim_client.h"
 #include "store/meta.h"
 
@@ -38,12 +39,12 @@ static int rebuild(struct container *c, const json_t *record, struct error *err)
     c->userns_first_id = (uint32_t)json_get_int(record, "usernsFirstId", 0);
     c->config_document = json_incref(json_get_object(record, "config"));
     c->host_config_document = json_incref(json_get_object(record, "hostConfig"));
-    c->networking_document = json_incref(json_get_object(record, "networkingConfig"));
     if (!c->config_document || !c->host_config_document)
         return error_set(err, ERROR_INTERNAL, "its record is damaged");
     if (container_config_parse(c->config_document, c->host_config_document, &c->config, &warnings, err) < 0)
         return -1;
     c->restart = c->config.restart;
+    networks_load(c, json_get_object(record, "networkingConfig"));
     mounts_load(c, json_get_array(record, "mounts"));
     container_choose_hostname(c);
     c->config.log.path = container_log_path(c);
@@ -79,41 +80,6 @@ static void load_state(struct container *c, bool *ret_was_running)
         c->state.status = CONTAINER_EXITED;
 }
 
-static void copy_text(char *to, size_t size, const char *from)
-{
-    size_t n = strlen(from);
-    n = n < size ? n : size - 1;
-    memcpy(to, from, n);
-    to[n] = 0;
-}
-
-static bool endpoint_parse(const json_t *j, struct network_endpoint *e)
-{
-    size_t i;
-    json_t *port;
-    if (!j)
-        return false;
-    *e = (struct network_endpoint){ .prefix_length = (uint8_t)json_get_int(j, "prefixLength", 0) };
-    copy_text(e->network_name, sizeof e->network_name, json_get_string(j, "networkName", ""));
-    copy_text(e->network_id, sizeof e->network_id, json_get_string(j, "networkId", ""));
-    copy_text(e->endpoint_id, sizeof e->endpoint_id, json_get_string(j, "endpointId", ""));
-    copy_text(e->host_interface, sizeof e->host_interface, json_get_string(j, "hostInterface", ""));
-    copy_text(e->ip, sizeof e->ip, json_get_string(j, "ip", ""));
-    copy_text(e->gateway, sizeof e->gateway, json_get_string(j, "gateway", ""));
-    copy_text(e->mac, sizeof e->mac, json_get_string(j, "mac", ""));
-    json_t *ports = json_get_array(j, "ports");
-    e->ports = xcalloc(json_array_size(ports) + 1, sizeof *e->ports);
-    json_array_foreach(ports, i, port)
-    {
-        struct network_port *p = &e->ports[e->port_count++];
-        p->protocol = (enum network_protocol)json_get_int(port, "protocol", 0);
-        p->container_port = (uint16_t)json_get_int(port, "containerPort", 0);
-        p->host_port = (uint16_t)json_get_int(port, "hostPort", 0);
-        copy_text(p->host_ip, sizeof p->host_ip, json_get_string(port, "hostIp", ""));
-    }
-    return true;
-}
-
 // The record of the last run; false when there was none on this boot.
 static bool load_run(struct container *c)
 {
@@ -127,15 +93,8 @@ static bool load_run(struct container *c)
     c->state.restart_count = (unsigned)json_get_int(run, "restartCount", 0);
     c->seccomp_caps = (oci_capset)json_get_int(run, "seccompCaps", 0);
     c->process = json_incref(json_get_object(run, "process"));
-    c->has_endpoint = endpoint_parse(json_get_object(run, "endpoint"), &c->endpoint);
+    networks_endpoints_load(c, run);
     return true;
-}
-
-static void forget_endpoint(struct container *c)
-{
-    network_endpoint_done(&c->endpoint);
-    c->endpoint = (struct network_endpoint){ 0 };
-    c->has_endpoint = false;
 }
 
 static void set_ended(struct container *c, int exit_code, int64_t started_ns, int64_t finished_ns,
@@ -147,7 +106,7 @@ static void set_ended(struct container *c, int exit_code, int64_t started_ns, in
     c->state.started_ns = started_ns ? started_ns : c->state.started_ns;
     c->state.finished_ns = finished_ns;
     c->state.was_oom_killed = was_oom_killed;
-    forget_endpoint(c);
+    networks_endpoints_forget(c);
     if (container_save_state(c, &err) < 0)
         log_warn("container %s: %s", c->id, err.message);
 }
@@ -218,7 +177,7 @@ static void recover_run(struct container *c)
         set_ended(c, record.exit_code, record.started_ns, record.finished_ns, record.was_oom_killed);
     else
         c->state.restart_count = restart_count; // an end that the last engine saw, and counted
-    forget_endpoint(c);
+    networks_endpoints_forget(c);
 }
 
 struct recovery {
@@ -244,6 +203,7 @@ static struct container *dead_container(struct container_service *s, const char 
         strv_push(&c->config.args, "");
     c->config.log.path = container_log_path(c);
     c->cgroup_path = xasprintf("%s/%s", s->options.cgroup_parent, id);
+    networks_load(c, json_get_object(record, "networkingConfig"));
     mounts_load(c, json_get_array(record, "mounts"));
     c->state.status = CONTAINER_DEAD;
     c->state.error = xstrdup(why->message);
@@ -287,12 +247,12 @@ static void remove_unknown(struct container_service *s, const struct map *record
 static int restore_endpoints(struct container_service *s, struct container **all, struct error *err)
 {
     size_t count = 0, n = 0;
-    while (all[count])
-        count++;
+    for (size_t i = 0; all[i]; i++)
+        count += all[i]->endpoint_count;
     CLEANUP(cleanup_free) const struct network_endpoint **endpoints = xcalloc(count + 1, sizeof *endpoints);
-    for (size_t i = 0; i < count; i++)
-        if (all[i]->has_endpoint)
-            endpoints[n++] = &all[i]->endpoint;
+    for (size_t i = 0; all[i]; i++)
+        for (size_t k = 0; k < all[i]->endpoint_count; k++)
+            endpoints[n++] = &all[i]->endpoints[k];
     return network_restore(s->networks, endpoints, n, err);
 }
 

@@ -5,6 +5,7 @@
 // start, stop or removal. On disk a container is two small records: what it is, written once at create, and
 // what its last run left, written at exit; nothing is written between the start request and the execve.
 #include "container/container_internal.h"
+#include "container/networks.h"
 
 #include "base/clock.h"
 #include "base/fd.h"
@@ -50,7 +51,7 @@ void container_unref(struct container *c)
         return;
     attach_drop_pending(c);
     container_config_done(&c->config);
-    network_endpoint_done(&c->endpoint);
+    networks_endpoints_forget(c);
     json_t *documents[] = { c->config_document, c->host_config_document, c->networking_document, c->prepared,
                             c->process,         c->health_log,           c->mounts_document };
     char *texts[] = { c->directory, c->state_directory, c->socket_path, c->cgroup_path, c->image_name,
@@ -62,7 +63,6 @@ void container_unref(struct container *c)
     strv_free(c->diff_ids);
     strv_free(c->exec_ids);
     fd_close(c->control_fd);
-    network_endpoint_done(&c->endpoint);
     pthread_mutex_destroy(&c->operation);
     pthread_rwlock_destroy(&c->root);
     pthread_mutex_destroy(&c->lock);
@@ -217,13 +217,6 @@ bool container_is_running(struct container *c)
 }
 
 // --- snapshots
-static struct network_endpoint *endpoint_copy(const struct network_endpoint *from)
-{
-    struct network_endpoint *to = xmemdup(from, sizeof *from);
-    to->ports = from->port_count ? xmemdup(from->ports, from->port_count * sizeof *from->ports) : NULL;
-    return to;
-}
-
 struct container_info *container_snapshot(struct container *c)
 {
     struct container_info *info = NEW(struct container_info);
@@ -257,7 +250,11 @@ struct container_info *container_snapshot(struct container *c)
     info->started_ns = st->started_ns;
     info->finished_ns = st->finished_ns;
     info->restart_count = st->restart_count;
-    info->endpoint = c->has_endpoint ? endpoint_copy(&c->endpoint) : NULL;
+    info->networks = json_incref(json_get_object(c->networking_document, "EndpointsConfig"));
+    info->endpoints = xcalloc(c->endpoint_count + 1, sizeof *info->endpoints);
+    info->endpoint_count = c->endpoint_count;
+    for (size_t i = 0; i < c->endpoint_count; i++)
+        info->endpoints[i] = network_endpoint_copy(&c->endpoints[i]);
     info->exec_ids = strv_copy(c->exec_ids);
     pthread_mutex_unlock(&c->lock);
     return info;
@@ -277,9 +274,10 @@ void container_info_free(struct container_info *info)
     json_decref(info->host_config);
     json_decref(info->health);
     json_decref(info->mounts);
-    if (info->endpoint)
-        network_endpoint_done(info->endpoint);
-    free(info->endpoint);
+    json_decref(info->networks);
+    for (size_t i = 0; i < info->endpoint_count; i++)
+        network_endpoint_done(&info->endpoints[i]);
+    free(info->endpoints);
     free(info);
 }
 

@@ -15,6 +15,7 @@
 #include "container/hostfiles.h"
 #include "container/links.h"
 #include "container/log_options.h"
+#include "container/networks.h"
 #include "container/shim_client.h"
 #include "container/view.h"
 #include "store/layer.h"
@@ -191,62 +192,6 @@ int container_build_spec(struct container *c, json_t **ret, struct error *err)
     return 0;
 }
 
-// --- network
-void container_release_network(struct container *c)
-{
-    pthread_mutex_lock(&c->lock);
-    struct network_endpoint endpoint = c->endpoint;
-    bool had_endpoint = c->has_endpoint;
-    c->endpoint = (struct network_endpoint){ 0 };
-    c->has_endpoint = false;
-    pthread_mutex_unlock(&c->lock);
-    if (!had_endpoint)
-        return;
-    network_release(c->service->networks, &endpoint);
-    network_endpoint_done(&endpoint);
-}
-
-static int reserve_network(struct container *c, struct error *err)
-{
-    container_release_network(c); // a former run's, when its cleaning up has not come to it yet
-    if (c->config.network.kind != NS_MODE_PRIVATE)
-        return 0;
-    CLEANUP(cleanup_free) char *name = NULL;
-    pthread_mutex_lock(&c->lock);
-    name = xstrdup(c->name);
-    pthread_mutex_unlock(&c->lock);
-    const struct network_request request = { .container_id = c->id,
-                                             .container_name = name,
-                                             .network = c->config.network_name,
-                                             .mac = c->config.mac_address,
-                                             .ports = c->config.ports,
-                                             .port_count = c->config.port_count };
-    struct network_endpoint endpoint = { 0 };
-    if (network_reserve(c->service->networks, &request, &endpoint, err) < 0)
-        return -1;
-    pthread_mutex_lock(&c->lock);
-    c->endpoint = endpoint;
-    c->has_endpoint = true;
-    pthread_mutex_unlock(&c->lock);
-    return 0;
-}
-
-// -ENOENT: the process is gone already, and its monitor knows why.
-static int plug_network(struct container *c, pid_t pid, struct error *err)
-{
-    char path[64];
-    if (!c->has_endpoint)
-        return 0;
-    snprintf(path, sizeof path, "/proc/%d/ns/net", pid);
-    CLEANUP(cleanup_close) int netns = open(path, O_RDONLY | O_CLOEXEC);
-    if (netns < 0) {
-        int r = -errno;
-        error_errno(err, r, "open network namespace of the container");
-        return r;
-    }
-    return network_plug(c->service->networks, &c->endpoint, netns, err) < 0 ? -EIO : 0;
-}
-
 // --- hostname, hosts, resolv.conf
 char *container_host_file(const struct container *c, const char *name)
 {
@@ -278,20 +223,32 @@ static void resolv_conf_text(const struct container *c, struct str *out)
     hostfile_resolv_conf(&c->config, host.ptr, has_host_network, out);
 }
 
-// At each start, when the address is known.
+static int hosts_text(struct container *c, struct str *out, struct error *err)
+{
+    CLEANUP(strv_freep) char **addresses = networks_addresses(c);
+    CLEANUP(links_done) struct links links = { 0 };
+    if (links_resolve(c, &links, err) < 0)
+        return -1;
+    hostfile_hosts(&c->config, c->config.hostname, addresses, networks_gateway(c), out);
+    links_hosts(&links, out);
+    return 0;
+}
+
+int container_write_hosts(struct container *c, struct error *err)
+{
+    CLEANUP(str_done) struct str hosts = STR_INIT;
+    return hosts_text(c, &hosts, err) < 0 ? -1 : write_host_file(c, "hosts", &hosts, false, err);
+}
+
+// At each start, when the addresses are known.
 static int write_host_files(struct container *c, struct error *err)
 {
     if (c->config.network.kind == NS_MODE_CONTAINER)
         return 0;
     CLEANUP(str_done) struct str hostname = STR_INIT, hosts = STR_INIT, resolv_conf = STR_INIT;
-    const char *ip = c->has_endpoint ? c->endpoint.ip : NULL,
-               *gateway = c->has_endpoint ? c->endpoint.gateway : NULL;
     str_appendf(&hostname, "%s\n", c->config.hostname);
-    hostfile_hosts(&c->config, c->config.hostname, ip, gateway, &hosts);
-    CLEANUP(links_done) struct links links = { 0 };
-    if (links_resolve(c, &links, err) < 0)
+    if (hosts_text(c, &hosts, err) < 0)
         return -1;
-    links_hosts(&links, &hosts);
     resolv_conf_text(c, &resolv_conf);
     if (write_host_file(c, "hostname", &hostname, true, err) < 0 ||
         write_host_file(c, "resolv.conf", &resolv_conf, true, err) < 0)
@@ -300,19 +257,6 @@ static int write_host_files(struct container *c, struct error *err)
 }
 
 // --- the record of this run
-static json_t *endpoint_json(const struct network_endpoint *e)
-{
-    json_t *ports = json_array();
-    for (size_t i = 0; i < e->port_count; i++)
-        json_array_append_new(ports, json_pack("{s:i,s:i,s:s,s:i}", "protocol", (int)e->ports[i].protocol,
-                                               "containerPort", (int)e->ports[i].container_port, "hostIp",
-                                               e->ports[i].host_ip, "hostPort", (int)e->ports[i].host_port));
-    return json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:i,s:s,s:o}", "networkName", e->network_name, "networkId",
-                     e->network_id, "endpointId", e->endpoint_id, "hostInterface", e->host_interface, "ip",
-                     e->ip, "gateway", e->gateway, "prefixLength", (int)e->prefix_length, "mac", e->mac,
-                     "ports", ports);
-}
-
 int container_write_run_file(struct container *c)
 {
     CLEANUP(json_cleanup) json_t *run = json_object();
@@ -320,8 +264,7 @@ int container_write_run_file(struct container *c)
     json_set_int(run, "restartCount", c->state.restart_count);
     json_set_int(run, "shimPid", c->state.shim_pid);
     json_set_int(run, "seccompCaps", (int64_t)c->seccomp_caps);
-    if (c->has_endpoint)
-        json_object_set_new(run, "endpoint", endpoint_json(&c->endpoint));
+    json_object_set_new(run, "endpoints", networks_endpoints_document(c));
     if (c->process)
         json_object_set(run, "process", c->process);
     pthread_mutex_unlock(&c->lock);
@@ -486,7 +429,7 @@ static int launch(struct container *c, struct error *err)
     CLEANUP(shim_log_options_done) struct shim_log_options log = { 0 };
     if (log_options_for_start(c, &log, err) < 0)
         return -1;
-    if (reserve_network(c, err) < 0 || write_host_files(c, err) < 0)
+    if (networks_reserve(c, err) < 0 || write_host_files(c, err) < 0)
         return -1;
     if (mounts_begin_run(c, err) < 0)
         return -1;
@@ -494,7 +437,7 @@ static int launch(struct container *c, struct error *err)
         return explain(err);
     json_decref(c->process);
     c->process = json_incref(json_object_get(spec, "process"));
-    int plugged = plug_network(c, start.container_pid, err);
+    int plugged = networks_plug(c, start.container_pid, err);
     if (plugged == -ENOENT && shim_go(&start, err) < 0)
         return explain(err);
     if (plugged < 0) {

@@ -53,7 +53,9 @@ static int open_services(struct engine *engine, struct error *err)
     };
     if ((r = image_service_open(engine->store, &image_options, &engine->images, err)) < 0)
         return r;
-    if ((r = network_service_open(engine->store, &o->network, &engine->networks, err)) < 0)
+    struct network_options network_options = o->network;
+    network_options.events = events;
+    if ((r = network_service_open(engine->store, &network_options, &engine->networks, err)) < 0)
         return r;
     if ((r = volume_service_open(engine->store, &events, &engine->volumes, err)) < 0)
         return r;

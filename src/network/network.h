@@ -1,10 +1,11 @@
-// Networks of containers: in this version the default bridge, with address allocation, masquerade and
-// published ports by nftables maps; "none", "host" and "container:" need nothing here. IPv4 only so far:
-// publishing on an IPv6 address is refused, and containers have IPv6 off on eth0, as on Docker's IPv4
-// networks. Thread-safe. Raw netlink only.
+// Networks of containers: the predefined ones (bridge, host, none), and those that users make (drivers bridge, macvlan,
+// ipvlan), with address allocation, masquerade, isolation and published ports. "container:" needs nothing here.
+// Thread-safe. Raw netlink only. Shapes: Engine API `POST /networks/create`, `GET /networks/{id}`.
 #pragma once
 
 #include "base/error.h"
+#include "base/event.h"
+#include "network/ipam.h"
 #include "store/store.h"
 
 #include <jansson.h>
@@ -22,6 +23,10 @@ struct network_options {
     bool has_ip_forward;            // --ip-forward: set net.ipv4.ip_forward=1, default true
     const char *default_publish_ip; // --ip: address that ports without one bind to; NULL "0.0.0.0"
     bool is_inter_container_allowed; // --icc, default true
+    const struct address_pool
+        *pools; // where networks without a subnet get theirs; NULL: small ones of the private ranges
+    size_t pool_count;
+    struct event_sink events; // "network": create, connect, disconnect, destroy
 };
 
 // Nothing is made in the kernel before the first container needs it. Leftovers of a former engine with the
@@ -29,6 +34,42 @@ struct network_options {
 int network_service_open(struct store *store, const struct network_options *options,
                          struct network_service **ret, struct error *err);
 void network_service_close(struct network_service *networks);
+
+// --- networks
+
+// `request` as POST /networks/create has it. ERROR_CONFLICT "network with name x already exists"; ERROR_DENIED for a
+// predefined name and for subnets that overlap; ERROR_INVALID; ERROR_NOT_FOUND for a driver nobody has;
+// ERROR_EXHAUSTED when no subnet is free. *ret_warning: owned, NULL when there is none.
+int network_create(struct network_service *networks, const json_t *request, char ret_id[static 65],
+                   char **ret_warning, struct error *err);
+// By name, id or the beginning of an id. ERROR_DENIED for a predefined one and one that containers are attached to.
+int network_remove(struct network_service *networks, const char *name, struct error *err);
+// Networks that are not predefined, have no endpoint and for which keeps() (NULL: none) is false; keeps must not call the
+// service. Owned array of names.
+typedef bool network_keeper(void *context, const json_t *network);
+int network_prune(struct network_service *networks, network_keeper *keeps, void *context, json_t **ret_names,
+                  struct error *err);
+// Docker's `GET /networks` documents, "Containers" left empty; owned array; and one by name or id. Both have a member
+// "Builtin" more, which says whether it is predefined.
+json_t *network_list(struct network_service *networks);
+int network_inspect(struct network_service *networks, const char *name, json_t **ret, struct error *err);
+
+enum network_driver { NETWORK_BRIDGE, NETWORK_HOST, NETWORK_NULL, NETWORK_MACVLAN, NETWORK_IPVLAN };
+// What containers ask of a network before they are attached to it; a value.
+struct network_info {
+    char id[65];
+    char name[256];
+    enum network_driver driver;
+    bool is_predefined, is_internal;
+    bool publishes;    // its endpoints can have published ports
+    bool has_gateway;  // its endpoints can be the way out
+    bool has_own_pool; // a subnet was given: fixed addresses are allowed
+};
+// ERROR_NOT_FOUND "network x not found"; ERROR_INVALID for an ambiguous prefix of an id.
+int network_find(struct network_service *networks, const char *name, struct network_info *ret,
+                 struct error *err);
+
+// --- endpoints
 
 enum network_protocol { NETWORK_TCP, NETWORK_UDP, NETWORK_SCTP };
 
@@ -42,47 +83,59 @@ struct network_port {
 
 // What a container has on a network; value, copied freely, stored with the container by container/.
 struct network_endpoint {
-    char network_name[64]; // "bridge"
+    char network_name[256]; // "bridge"
     char network_id[65];
     char endpoint_id[65];
-    // For `GET /networks/{id}`; reserve fills both in from the request, network_restore's caller gives them
-    // again.
+    // For events and messages; reserve fills both in from the request, network_restore's caller gives them again.
     char container_id[65];
     char container_name[128];
-    char host_interface[16];
+    char host_interface[16]; // "" for drivers without one
+    char interface[16];      // inside: "eth0"
     char ip[46], gateway[46];
     uint8_t prefix_length;
+    char ip6[46], gateway6[46]; // "" for none
+    uint8_t prefix6_length;
     char mac[18];
-    struct network_port *ports; // host_port filled in
+    bool is_way_out, is_way_out6; // the default routes go through its gateways; set by the caller before plug
+    struct network_port *ports;   // host_port filled in
     size_t port_count;
 };
 void network_endpoint_done(struct network_endpoint *endpoint);
+// A deep copy.
+struct network_endpoint network_endpoint_copy(const struct network_endpoint *endpoint);
 
 struct network_request {
     const char *container_id, *container_name;
-    const char *network;  // "bridge" / "default"
-    const char *mac, *ip; // NULL: choose
+    const char *network;        // name or id; "default" is "bridge"
+    const char *interface;      // "eth0"
+    const char *mac, *ip, *ip6; // NULL: choose
     const struct network_port *ports;
     size_t port_count;
 };
 
-// Reserve address and ports. ERROR_NOT_FOUND "network x not found"; ERROR_INTERNAL-class failures in Docker's
+// Reserve addresses and ports. ERROR_NOT_FOUND "network x not found"; ERROR_INVALID for addresses outside;
+// ERROR_DENIED "Address already in use"; ERROR_INTERNAL-class failures in Docker's
 // words: "driver failed programming external connectivity on endpoint NAME (ID): Bind for 0.0.0.0:80 failed:
 // port is already allocated". A port another process listens on is refused too ("address already in use").
 int network_reserve(struct network_service *networks, const struct network_request *request,
                     struct network_endpoint *ret, struct error *err);
-// Make it real: bridge if missing, veth with its peer born as eth0 in the namespace, address, default route,
-// up; the port elements in one transaction. netns_fd: the container's network namespace.
-int network_plug(struct network_service *networks, const struct network_endpoint *endpoint, int netns_fd,
-                 struct error *err);
-// Undo plug (the kernel drops the veth with the namespace; not awaited) and reserve. Idempotent.
+// Make it real: bridge if missing, an interface born in the namespace, addresses, default routes, up; the port elements in
+// one transaction. netns_fd: the container's network namespace. sysctls: "net.ipv4.conf.IFNAME.x=1,..." or NULL.
+int network_plug(struct network_service *networks, const struct network_endpoint *endpoint,
+                 const char *sysctls, int netns_fd, struct error *err);
+// The interface goes out of a namespace that lives on; then release.
+void network_unplug(struct network_service *networks, const struct network_endpoint *endpoint, int netns_fd);
+// Default routes of a running container as is_way_out of its endpoints says; a family nobody leads out of has none.
+int network_set_ways_out(struct network_service *networks, const struct network_endpoint *endpoints,
+                         size_t count, int netns_fd, struct error *err);
+// Ports of an endpoint that is plugged: `removed` (as endpoint->ports has them) go and `added` (as a request has them) come, in
+// one transaction. endpoint->ports is replaced. Errors as network_reserve, and then nothing has changed.
+int network_change_ports(struct network_service *networks, struct network_endpoint *endpoint,
+                         const struct network_port *removed, size_t removed_count,
+                         const struct network_port *added, size_t added_count, struct error *err);
+// Undo plug (the kernel drops the interface with the namespace; not awaited) and reserve. Idempotent.
 void network_release(struct network_service *networks, const struct network_endpoint *endpoint);
 // After a restart: endpoints of the containers that run keep their addresses and ports; everything else of
 // ours is removed.
 int network_restore(struct network_service *networks, const struct network_endpoint *const *endpoints,
                     size_t count, struct error *err);
-// Docker's `GET /networks` documents (bridge, host, none), owned array; and one by name or id.
-json_t *network_list(struct network_service *networks);
-int network_inspect(struct network_service *networks, const char *name, json_t **ret, struct error *err);
-// The id alone, borrowed for as long as the service is open; NULL: no such network.
-const char *network_id(struct network_service *networks, const char *name);

@@ -264,7 +264,8 @@ static void test_host_files(void **state)
     struct container_config c =
         config_of("{\"Cmd\":[\"x\"]}", "{\"ExtraHosts\":[\"db:10.0.0.9\",\"gw:host-gateway\",\"six:::1\"]}");
     CLEANUP(str_done) struct str text = STR_INIT;
-    hostfile_hosts(&c, "box", "172.17.0.2", "172.17.0.1", &text);
+    char *addresses[] = { (char *)(uintptr_t) "172.17.0.2", NULL };
+    hostfile_hosts(&c, "box", addresses, "172.17.0.1", &text);
     assert_non_null(strstr(text.ptr, "127.0.0.1\tlocalhost\n"));
     assert_non_null(strstr(text.ptr, "10.0.0.9\tdb\n172.17.0.1\tgw\n::1\tsix\n172.17.0.2\tbox\n"));
     str_clear(&text);

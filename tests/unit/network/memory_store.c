@@ -25,6 +25,13 @@ int meta_put(struct store *store, const char *table, const char *key, const json
     return json_object_set_new(rows, key, json_deep_copy(document));
 }
 
+int meta_delete(struct store *store, const char *table, const char *key, struct error *err)
+{
+    (void)store, (void)err;
+    json_object_del(json_object_get(tables, table), key);
+    return 0;
+}
+
 int meta_each(struct store *store, const char *table,
               int (*visit)(void *context, const char *key, const json_t *document), void *context,
               struct error *err)

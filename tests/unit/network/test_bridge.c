@@ -50,7 +50,9 @@ static struct container start(struct network_service *s, const struct network_po
     struct network_request q = {
         .container_id = "c", .container_name = "web", .network = "bridge", .ports = ports, .port_count = n
     };
-    if (network_reserve(s, &q, &c.endpoint, &err) < 0 || network_plug(s, &c.endpoint, c.netns, &err) < 0)
+    int rc = network_reserve(s, &q, &c.endpoint, &err);
+    c.endpoint.is_way_out = true;
+    if (rc < 0 || network_plug(s, &c.endpoint, NULL, c.netns, &err) < 0)
         fail_msg("%s", err.message);
     return c;
 }
@@ -301,7 +303,7 @@ static void test_conflict_leaves_nothing(void **state)
     struct container d = start(s, NULL, 0);
     struct network_endpoint second = { 0 };
     assert_int_equal(network_reserve(s, &q, &second, &err), 0);
-    assert_true(network_plug(s, &second, d.netns, &err) < 0);
+    assert_true(network_plug(s, &second, NULL, d.netns, &err) < 0);
     network_release(s, &second);
     network_endpoint_done(&second);
     stop(s, &d);
@@ -440,7 +442,7 @@ static void measure(size_t port_count)
         int64_t t0 = time_monotonic_ns();
         assert_int_equal(network_reserve(s, &q, &c.endpoint, &err), 0);
         int64_t t1 = time_monotonic_ns();
-        assert_int_equal(network_plug(s, &c.endpoint, c.netns, &err), 0);
+        assert_int_equal(network_plug(s, &c.endpoint, NULL, c.netns, &err), 0);
         int64_t t2 = time_monotonic_ns();
         network_release(s, &c.endpoint);
         int64_t t3 = time_monotonic_ns();
