@@ -11,6 +11,8 @@ extern const struct command command_attach, command_create, command_events, comm
 extern const struct command command_stats, command_system_df;
 extern const struct command command_commit, command_cp, command_diff, command_export;
 extern const struct command command_container_inspect, command_container_prune, command_image_inspect,
-    command_image_prune, command_network_inspect, command_network_ls, command_system_prune;
+    command_image_prune, command_network_connect, command_network_create, command_network_disconnect,
+    command_network_inspect, command_network_ls, command_network_prune, command_network_rm,
+    command_system_prune;
 extern const struct command command_volume_clone, command_volume_create, command_volume_inspect,
     command_volume_ls, command_volume_prune, command_volume_rename, command_volume_rm;

@@ -79,10 +79,18 @@ static const struct member image_members[] = {
     { "remove", &command_rmi },
     { NULL, NULL },
 };
-static const struct member network_members[] = { { "inspect", &command_network_inspect },
-                                                 { "ls", &command_network_ls },
-                                                 { "list", &command_network_ls },
-                                                 { NULL, NULL } };
+static const struct member network_members[] = {
+    { "connect", &command_network_connect },
+    { "create", &command_network_create },
+    { "disconnect", &command_network_disconnect },
+    { "inspect", &command_network_inspect },
+    { "ls", &command_network_ls },
+    { "prune", &command_network_prune },
+    { "rm", &command_network_rm },
+    { "list", &command_network_ls },
+    { "remove", &command_network_rm },
+    { NULL, NULL },
+};
 static const struct member system_members[] = { { "df", &command_system_df },
                                                 { "events", &command_events },
                                                 { "info", &command_info },

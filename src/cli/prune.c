@@ -1,4 +1,4 @@
-// container prune, image prune, volume prune, system prune.
+// container prune, image prune, network prune, volume prune, system prune.
 #include "cli/commands.h"
 #include "cli/human.h"
 
@@ -102,6 +102,15 @@ static int run_image_prune(struct cli *cli, const struct options *options, struc
     return 0;
 }
 
+static int run_network_prune(struct cli *cli, const struct options *options, struct error *err)
+{
+    int64_t bytes = 0;
+    if (!is_confirmed(cli, options,
+                      "WARNING! This will remove all custom networks not used by at least one container."))
+        return error_set(err, ERROR_CANCELLED, "network prune has been cancelled");
+    return prune(cli, options, "networks", NULL, &bytes, err);
+}
+
 static int run_volume_prune(struct cli *cli, const struct options *options, struct error *err)
 {
     bool all = options_bool(options, "all", false);
@@ -182,6 +191,10 @@ const struct command command_container_prune = {
 };
 const struct command command_image_prune = {
     "prune", NULL, "[OPTIONS]", "Remove unused images", image_prune_options, 0, 0, false, run_image_prune
+};
+const struct command command_network_prune = {
+    "prune", NULL,  "[OPTIONS]",      "Remove all unused networks", container_prune_options, 0,
+    0,       false, run_network_prune
 };
 const struct command command_system_prune = {
     "prune", NULL, "[OPTIONS]", "Remove unused data", system_prune_options, 0, 0, false, run_system_prune

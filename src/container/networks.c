@@ -90,6 +90,13 @@ static bool is_named(struct container *c, const char *name, const struct network
     return network_find(c->service->networks, name, &other, &ignored) == 0 && streq(other.id, n->id);
 }
 
+// To a client that creates a container, 404 would mean that the image is missing.
+static int not_the_image(struct error *err)
+{
+    err->kind = err->kind == ERROR_NOT_FOUND ? ERROR_INVALID : err->kind;
+    return -1;
+}
+
 // The network of NetworkMode comes first, with what the request says of it; the others in the request's order.
 static int resolve_private(struct container *c, const json_t *requested, json_t *to, struct error *err)
 {
@@ -98,7 +105,7 @@ static int resolve_private(struct container *c, const json_t *requested, json_t 
     const char *key, *own_key = NULL;
     json_t *entry;
     if (network_find(c->service->networks, c->config.network_name, &primary, err) < 0)
-        return -1;
+        return not_the_image(err);
     json_object_foreach((json_t *)(uintptr_t)requested, key, entry) if (is_named(c, key, &primary))
     {
         own = entry;
@@ -124,7 +131,7 @@ int networks_resolve(struct container *c, const json_t *networking_config, struc
         if (c->config.network.kind == NS_MODE_PRIVATE)
             break;
         if (network_find(c->service->networks, key, &n, err) < 0)
-            return -1;
+            return not_the_image(err);
         if (n.driver != NETWORK_HOST && n.driver != NETWORK_NULL) // the client says "host" or "none" again
             return error_set(
                 err, ERROR_INVALID,

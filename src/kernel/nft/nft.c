@@ -17,6 +17,7 @@
 #include <libnftnl/rule.h>
 #include <libnftnl/set.h>
 #include <libnftnl/table.h>
+#include <libnftnl/udata.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_nat.h>
 #include <linux/netfilter/nf_tables.h>
@@ -153,6 +154,16 @@ static uint32_t type_of(const enum nft_part *list, uint32_t *ret_len)
     return type;
 }
 
+// A name is text, not a number in network order: `nft list` must be told.
+static void note_byte_order(struct nftnl_set *s)
+{
+    enum { HOST_ENDIAN = 1 }; // nftables' own number
+    struct nftnl_udata_buf *buf = NEED(nftnl_udata_buf_alloc(64));
+    nftnl_udata_put_u32(buf, NFTNL_UDATA_SET_KEYBYTEORDER, HOST_ENDIAN);
+    nftnl_set_set_data(s, NFTNL_SET_USERDATA, nftnl_udata_buf_data(buf), nftnl_udata_buf_len(buf));
+    nftnl_udata_buf_free(buf);
+}
+
 void nft_add_set(struct nft_batch *b, const struct nft_set *set)
 {
     struct nftnl_set *s = NEED(nftnl_set_alloc());
@@ -178,6 +189,8 @@ void nft_add_set(struct nft_batch *b, const struct nft_set *set)
         nftnl_set_set_data(s, NFTNL_SET_DESC_CONCAT, lens, n);
     }
     nftnl_set_set_u32(s, NFTNL_SET_FLAGS, flags);
+    if (set->key[0] == NFT_PART_IFNAME && set->key[1] == NFT_PART_END)
+        note_byte_order(s);
     nftnl_set_set_u32(s, NFTNL_SET_ID, ++b->set_id);
     struct nlmsghdr *h = begin_change(b, MESSAGE_BYTES, NFT_MSG_NEWSET, NLM_F_CREATE);
     nftnl_set_nlmsg_build_payload(h, s);
