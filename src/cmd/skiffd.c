@@ -66,7 +66,7 @@ static char *path_beside(const char *program)
 }
 
 static struct engine_options engine_options_of(const struct daemon_options *o, const char *shim,
-                                               const char *init)
+                                               const char *init, const char *netd)
 {
     return (struct engine_options){
         .data_root = o->data_root,
@@ -79,6 +79,7 @@ static struct engine_options engine_options_of(const struct daemon_options *o, c
         .cdi_directories = o->cdi_directories,
         .stop_timeout_s = o->stop_timeout_s,
         .init_program = init,
+        .netd_program = netd,
         .has_init = o->has_init,
         .labels = o->labels,
         .log_driver = o->log_driver,
@@ -153,7 +154,8 @@ static int serve(const struct daemon_options *o, struct error *err)
     CLEANUP(cleanup_free) int *sockets = xcalloc(count, sizeof *sockets);
     CLEANUP(cleanup_free) char *shim = path_beside("skiff-shim");
     CLEANUP(cleanup_free) char *init = path_beside("skiff-init");
-    struct engine_options options = engine_options_of(o, shim, init);
+    CLEANUP(cleanup_free) char *netd = path_beside("skiff-netd");
+    struct engine_options options = engine_options_of(o, shim, init, netd);
     struct engine *engine = NULL;
     struct api *api = NULL;
     struct http_server *server = NULL;

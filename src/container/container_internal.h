@@ -181,7 +181,7 @@ void container_release_network(struct container *c);
 int container_seccomp_program(struct container *c, int *ret_fd, struct error *err);
 // <state dir>/run.json: what a later engine must know about this run. 0 or -errno.
 int container_write_run_file(struct container *c);
-// /etc/hosts of a running container anew: its addresses have changed.
+// /etc/hosts and resolv.conf, also of a running container: its addresses and networks may have changed.
 int container_write_hosts(struct container *c, struct error *err);
 
 // --- mounts.c: volumes and binds of one container

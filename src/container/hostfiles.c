@@ -75,25 +75,74 @@ static void append_line(struct str *out, const char *keyword, char *const *words
     str_append_char(out, '\n');
 }
 
+static void resolver_done(struct resolver *r)
+{
+    strv_free(r->servers);
+    strv_free(r->search);
+    strv_free(r->options);
+}
+
+// What counts: the container's own settings, else the host's, else public servers.
+static void settle(const struct container_config *config, const char *host_text, bool keeps_loopback,
+                   struct resolver *r)
+{
+    char **const own[] = { config->dns, config->dns_search, config->dns_options },
+                 ***const members[] = { &r->servers, &r->search, &r->options };
+    read_resolver(host_text, keeps_loopback, r);
+    for (size_t i = 0; i < 3; i++)
+        if (strv_len(own[i])) {
+            strv_free(*members[i]);
+            *members[i] = strv_copy(own[i]);
+        }
+    if (!strv_len(r->servers)) {
+        strv_push(&r->servers, "8.8.8.8");
+        strv_push(&r->servers, "8.8.4.4");
+    }
+}
+
+static void append_resolver(const struct resolver *r, struct str *out)
+{
+    for (size_t i = 0; r->servers[i]; i++)
+        str_appendf(out, "nameserver %s\n", r->servers[i]);
+    if (!(strv_len(r->search) == 1 && streq(r->search[0], "."))) // "--dns-search ." asks for none
+        append_line(out, "search", r->search);
+    append_line(out, "options", r->options);
+}
+
 void hostfile_resolv_conf(const struct container_config *config, const char *host_text, bool keeps_loopback,
                           struct str *out)
 {
-    struct resolver r = { 0 };
-    read_resolver(host_text, keeps_loopback, &r);
-    if (!strv_len(r.servers)) {
-        strv_push(&r.servers, "8.8.8.8");
-        strv_push(&r.servers, "8.8.4.4");
-    }
-    char **servers = strv_len(config->dns) ? config->dns : r.servers;
-    char **search = strv_len(config->dns_search) ? config->dns_search : r.search;
-    for (size_t i = 0; servers[i]; i++)
-        str_appendf(out, "nameserver %s\n", servers[i]);
-    if (!(strv_len(search) == 1 && streq(search[0], "."))) // "--dns-search ." asks for none
-        append_line(out, "search", search);
-    append_line(out, "options", strv_len(config->dns_options) ? config->dns_options : r.options);
+    struct resolver r CLEANUP(resolver_done) = { 0 };
+    settle(config, host_text, keeps_loopback, &r);
+    append_resolver(&r, out);
+}
+
+void hostfile_resolv_conf_of_names(const struct container_config *config, const char *host_text,
+                                   const char *resolver, struct str *out)
+{
+    struct resolver r CLEANUP(resolver_done) = { 0 };
+    bool has_ndots = false;
+    settle(config, host_text, true, &r);
     strv_free(r.servers);
-    strv_free(r.search);
-    strv_free(r.options);
+    r.servers = NULL;
+    strv_push(&r.servers, resolver);
+    for (size_t i = 0; r.options && r.options[i]; i++)
+        has_ndots |= str_has_prefix(r.options[i], "ndots:");
+    if (!has_ndots) // names of containers have no dots, and are asked as they are
+        strv_push(&r.options, "ndots:0");
+    append_resolver(&r, out);
+}
+
+size_t hostfile_upstreams(const struct container_config *config, const char *host_text,
+                          struct ip_address *list, size_t max)
+{
+    struct resolver r CLEANUP(resolver_done) = { 0 };
+    size_t n = 0;
+    settle(config, host_text, true, &r);
+    for (size_t i = 0; r.servers[i] && n < max; i++)
+        if (ip_parse(r.servers[i], &list[n]))
+            n++;
+    return n;
 }
 
 void hostfile_read_resolv_conf(struct str *out)
@@ -109,7 +158,5 @@ void hostfile_read_resolv_conf(struct str *out)
             str_append_n(out, upstream.ptr, upstream.len);
         }
     }
-    strv_free(r.servers);
-    strv_free(r.search);
-    strv_free(r.options);
+    resolver_done(&r);
 }

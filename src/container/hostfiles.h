@@ -1,6 +1,7 @@
 // The three files every container gets from its engine: /etc/hostname, /etc/hosts, /etc/resolv.conf.
 #pragma once
 
+#include "base/ip.h"
 #include "base/str.h"
 #include "container/config.h"
 
@@ -12,5 +13,12 @@ void hostfile_hosts(const struct container_config *config, const char *hostname,
 // container uses the host's network.
 void hostfile_resolv_conf(const struct container_config *config, const char *host_text, bool keeps_loopback,
                           struct str *out);
+// The same for a container whose names skiff-netd answers at `resolver`; what it forwards to (hostfile_upstreams) is not told inside.
+void hostfile_resolv_conf_of_names(const struct container_config *config, const char *host_text,
+                                   const char *resolver, struct str *out);
+// The name servers that are asked beyond the containers' names: the container's own, the host's (those on its loopback too), or, as
+// in Docker, public ones. At most max; returns how many.
+size_t hostfile_upstreams(const struct container_config *config, const char *host_text,
+                          struct ip_address *list, size_t max);
 // The host's own resolv.conf (that behind systemd-resolved's stub, where the stub is all there is).
 void hostfile_read_resolv_conf(struct str *out);

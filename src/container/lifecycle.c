@@ -8,6 +8,7 @@
 #include "base/str.h"
 #include "codec/json.h"
 #include "container/names.h"
+#include "container/networks.h"
 #include "container/shim_client.h"
 
 #include <errno.h>
@@ -327,6 +328,7 @@ static int rename_locked(struct container *c, const char *new_name, struct error
         free(unused);
         return -1;
     }
+    networks_rename(c);
     CLEANUP(cleanup_free) char *shown = xasprintf("/%s", old);
     container_event(c, "rename", "oldName", shown);
     return 0;

@@ -1,9 +1,11 @@
 #include "container/networks.h"
 
 #include "base/fd.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "codec/json.h"
+#include "container/hostfiles.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -231,6 +233,79 @@ static void set_ways_out(const struct candidate *all, size_t n, struct network_e
     }
 }
 
+// --- names
+bool networks_have_names(const struct container *c)
+{
+    for (size_t i = 0; i < c->endpoint_count; i++)
+        if (c->endpoints[i].names)
+            return true;
+    return false;
+}
+
+// What others find it by: its name with the network's (which is what its address is called), its name, its short id, its aliases.
+static char **names_on(const struct container *c, const char *own, const struct network_info *n,
+                       const json_t *entry)
+{
+    char **names = NULL, **aliases CLEANUP(strv_freep) = json_get_strv(entry, "Aliases");
+    if (n->is_predefined)
+        return NULL;
+    strv_take(&names, xasprintf("%s.%s", own, n->name));
+    strv_push(&names, own);
+    strv_take(&names, xstrndup(c->id, ID_SHORT_LEN));
+    for (size_t i = 0; aliases && aliases[i]; i++) {
+        strv_push(&names, aliases[i]);
+        strv_take(&names, xasprintf("%s.%s", aliases[i], n->name));
+    }
+    return names;
+}
+
+// "db:database" of each network's Links as "database=db"; "db" alone is its own alias.
+static char **links_of(const struct container *c)
+{
+    char **links = NULL;
+    const char *name;
+    json_t *entry;
+    json_object_foreach(endpoints_config(c), name, entry)
+    {
+        char **list CLEANUP(strv_freep) = json_get_strv(entry, "Links");
+        for (size_t i = 0; list && list[i]; i++) {
+            char *colon = strchr(list[i], ':');
+            if (colon)
+                strv_take(&links, xasprintf("%s=%.*s", colon + 1, (int)(colon - list[i]), list[i]));
+        }
+    }
+    return links;
+}
+
+static size_t upstreams_of(const struct container *c, struct ip_address *list)
+{
+    CLEANUP(str_done) struct str host = STR_INIT;
+    file_read_at(AT_FDCWD, "/etc/resolv.conf", 1 << 20, &host);
+    return hostfile_upstreams(&c->config, host.ptr, list, NETWORK_UPSTREAMS_MAX);
+}
+
+static int start_resolver(struct container *c, pid_t pid, bool is_resumed, struct error *err)
+{
+    CLEANUP(strv_freep) char **links = links_of(c);
+    struct ip_address upstreams[NETWORK_UPSTREAMS_MAX];
+    struct network_resolver resolver = {
+        .container_id = c->id, .pid = pid, .links = links, .upstreams = upstreams
+    };
+    if (!networks_have_names(c))
+        return 0;
+    resolver.upstream_count = upstreams_of(c, upstreams);
+    if (!is_resumed)
+        return network_resolver_start(c->service->networks, &resolver, err);
+    network_resolver_resume(c->service->networks, &resolver);
+    return 0;
+}
+
+void networks_resume(struct container *c)
+{
+    struct error ignored;
+    start_resolver(c, c->state.pid, true, &ignored);
+}
+
 // --- a run's endpoints
 static void endpoints_free(struct network_endpoint *endpoints, size_t n)
 {
@@ -254,6 +329,8 @@ void container_release_network(struct container *c)
     struct network_endpoint *endpoints;
     size_t n;
     take_endpoints(c, &endpoints, &n);
+    if (n > 0)
+        network_resolver_stop(c->service->networks, c->id);
     for (size_t i = 0; i < n; i++)
         network_release(c->service->networks, &endpoints[i]);
     endpoints_free(endpoints, n);
@@ -292,21 +369,23 @@ static void name_interface(const json_t *entry, unsigned number, char name[stati
         snprintf(name, 16, "%s", wanted);
 }
 
-static int reserve_one(struct container *c, const char *network, const json_t *entry, unsigned number,
-                       bool has_ports, struct network_endpoint *ret, struct error *err)
+static int reserve_one(struct container *c, const struct network_info *n, const json_t *entry,
+                       unsigned number, bool has_ports, struct network_endpoint *ret, struct error *err)
 {
     char *name CLEANUP(cleanup_free) = own_name(c), interface[16];
+    char **names CLEANUP(strv_freep) = names_on(c, name, n, entry);
     const json_t *ipam = json_get_object(entry, "IPAMConfig");
     name_interface(entry, number, interface);
     const struct network_request request = { .container_id = c->id,
                                              .container_name = name,
-                                             .network = network,
+                                             .network = n->id,
                                              .interface = interface,
                                              .mac = wanted_mac(c, entry, number == 0),
                                              .ip = json_get_string(ipam, "IPv4Address", NULL),
                                              .ip6 = json_get_string(ipam, "IPv6Address", NULL),
                                              .ports = c->config.ports,
-                                             .port_count = has_ports ? c->config.port_count : 0 };
+                                             .port_count = has_ports ? c->config.port_count : 0,
+                                             .names = names };
     return network_reserve(c->service->networks, &request, ret, err);
 }
 
@@ -323,7 +402,7 @@ int networks_reserve(struct container *c, struct error *err)
     struct network_endpoint *endpoints = xcalloc(n + 1, sizeof *endpoints);
     json_object_foreach(config, name, entry)
     {
-        if (reserve_one(c, name, entry, (unsigned)i, (int)i == owner, &endpoints[i], err) < 0)
+        if (reserve_one(c, &all[i].network, entry, (unsigned)i, (int)i == owner, &endpoints[i], err) < 0)
             break;
         i++;
     }
@@ -367,7 +446,26 @@ int networks_plug(struct container *c, pid_t pid, struct error *err)
         if (network_plug(c->service->networks, &c->endpoints[i], sysctls_of(entry), netns, err) < 0)
             return -EIO;
     }
-    return 0;
+    return start_resolver(c, pid, false, err) < 0 ? -EIO : 0;
+}
+
+void networks_rename(struct container *c)
+{
+    CLEANUP(cleanup_free) char *own = own_name(c);
+    for (size_t i = 0; i < c->endpoint_count; i++) {
+        struct network_endpoint *e = &c->endpoints[i];
+        struct network_info n;
+        struct error ignored;
+        if (network_find(c->service->networks, e->network_id, &n, &ignored) < 0)
+            continue;
+        char **names = names_on(c, own, &n, json_object_get(endpoints_config(c), e->network_name));
+        pthread_mutex_lock(&c->lock);
+        strv_free(e->names);
+        e->names = names;
+        snprintf(e->container_name, sizeof e->container_name, "%s", own);
+        pthread_mutex_unlock(&c->lock);
+        network_rename(c->service->networks, e);
+    }
 }
 
 char **networks_addresses(const struct container *c)
@@ -413,6 +511,8 @@ static json_t *endpoint_document(const struct network_endpoint *e)
     json_set_bool(d, "isWayOut", e->is_way_out);
     json_set_bool(d, "isWayOut6", e->is_way_out6);
     json_object_set_new(d, "ports", ports);
+    if (e->names)
+        json_object_set_new(d, "names", json_from_strv(e->names));
     return d;
 }
 
@@ -449,6 +549,7 @@ static void load_endpoint(const struct container *c, const json_t *d, struct net
     copy_text(e->ip6, sizeof e->ip6, d, "ip6");
     copy_text(e->gateway6, sizeof e->gateway6, d, "gateway6");
     copy_text(e->mac, sizeof e->mac, d, "mac");
+    e->names = json_get_strv(d, "names");
     e->ports = xcalloc(json_array_size(ports) + 1, sizeof *e->ports);
     json_array_foreach(ports, i, port)
     {
@@ -568,8 +669,9 @@ static int plug_live(struct container *c, const struct network_info *n, const js
 {
     struct network_endpoint e = { 0 };
     int netns CLEANUP(cleanup_close) = open_netns(c->state.pid, err);
-    bool takes_ports = n->publishes && c->config.port_count > 0 && !has_ports(c);
-    if (netns < 0 || reserve_one(c, n->name, entry, free_number(c), takes_ports, &e, err) < 0)
+    bool had_names = networks_have_names(c),
+         takes_ports = n->publishes && c->config.port_count > 0 && !has_ports(c);
+    if (netns < 0 || reserve_one(c, n, entry, free_number(c), takes_ports, &e, err) < 0)
         return -1;
     if (network_plug(c->service->networks, &e, sysctls_of(entry), netns, err) < 0) {
         network_release(c->service->networks, &e);
@@ -577,7 +679,7 @@ static int plug_live(struct container *c, const struct network_info *n, const js
         return -1;
     }
     append_endpoint(c, &e);
-    if (settle_ways_out(c, netns, err) < 0)
+    if (settle_ways_out(c, netns, err) < 0 || (!had_names && start_resolver(c, c->state.pid, false, err) < 0))
         return -1;
     return note_run(c, err);
 }

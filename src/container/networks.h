@@ -16,6 +16,13 @@ int networks_reserve(struct container *c, struct error *err);
 // -ENOENT: the process is gone already, and its monitor knows why.
 int networks_plug(struct container *c, pid_t pid, struct error *err);
 
+// Does skiff-netd answer its names? It does on networks of users' own.
+bool networks_have_names(const struct container *c);
+// After a restart of the engine, of a container that runs.
+void networks_resume(struct container *c);
+// The container has another name.
+void networks_rename(struct container *c);
+
 // The endpoints as this run's record holds them. Of an older record's shape, one endpoint, too.
 json_t *networks_endpoints_document(const struct container *c);
 void networks_endpoints_load(struct container *c, const json_t *run);

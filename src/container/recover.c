@@ -260,6 +260,7 @@ static int resume(struct container *c, struct error *err)
 {
     if (c->control_fd >= 0) {
         mounts_continue_run(c);
+        networks_resume(c);
         if (monitor_watch(c, err) < 0)
             return -1;
         health_recover(c);
@@ -294,6 +295,7 @@ int recover(struct container_service *s, struct error *err)
     int r = restore_endpoints(s, all, err);
     for (size_t i = 0; r == 0 && all[i]; i++)
         r = resume(all[i], err);
+    network_resolvers_resumed(s->networks);
     container_all_free(all);
     return r;
 }

@@ -212,15 +212,31 @@ static int write_host_file(struct container *c, const char *name, const struct s
     return r < 0 ? error_errno(err, r, "write %s of the container", name) : 0;
 }
 
-static void resolv_conf_text(const struct container *c, struct str *out)
+static void resolv_conf_text(const struct container *c, bool has_names, struct str *out)
 {
     CLEANUP(str_done) struct str host = STR_INIT;
     bool has_host_network = c->config.network.kind == NS_MODE_HOST;
-    if (has_host_network)
+    if (has_host_network || has_names)
         file_read_at(AT_FDCWD, "/etc/resolv.conf", 1 << 20, &host);
     else
         hostfile_read_resolv_conf(&host);
-    hostfile_resolv_conf(&c->config, host.ptr, has_host_network, out);
+    if (has_names)
+        hostfile_resolv_conf_of_names(&c->config, host.ptr, NETWORK_RESOLVER_ADDRESS, out);
+    else
+        hostfile_resolv_conf(&c->config, host.ptr, has_host_network, out);
+}
+
+// What the user has made of it stays; what we made of it changes with the networks.
+static int write_resolv_conf(struct container *c, struct error *err)
+{
+    CLEANUP(str_done) struct str now = STR_INIT, wanted = STR_INIT, other = STR_INIT;
+    CLEANUP(cleanup_free) char *path = container_host_file(c, "resolv.conf");
+    bool has_names = networks_have_names(c);
+    resolv_conf_text(c, has_names, &wanted);
+    resolv_conf_text(c, !has_names, &other);
+    bool is_ours =
+        file_read_at(AT_FDCWD, path, 1 << 20, &now) < 0 || now.len == 0 || streq(now.ptr, other.ptr);
+    return is_ours ? write_host_file(c, "resolv.conf", &wanted, false, err) : 0;
 }
 
 static int hosts_text(struct container *c, struct str *out, struct error *err)
@@ -237,7 +253,9 @@ static int hosts_text(struct container *c, struct str *out, struct error *err)
 int container_write_hosts(struct container *c, struct error *err)
 {
     CLEANUP(str_done) struct str hosts = STR_INIT;
-    return hosts_text(c, &hosts, err) < 0 ? -1 : write_host_file(c, "hosts", &hosts, false, err);
+    if (hosts_text(c, &hosts, err) < 0 || write_host_file(c, "hosts", &hosts, false, err) < 0)
+        return -1;
+    return write_resolv_conf(c, err);
 }
 
 // At each start, when the addresses are known.
@@ -245,15 +263,11 @@ static int write_host_files(struct container *c, struct error *err)
 {
     if (c->config.network.kind == NS_MODE_CONTAINER)
         return 0;
-    CLEANUP(str_done) struct str hostname = STR_INIT, hosts = STR_INIT, resolv_conf = STR_INIT;
+    CLEANUP(str_done) struct str hostname = STR_INIT;
     str_appendf(&hostname, "%s\n", c->config.hostname);
-    if (hosts_text(c, &hosts, err) < 0)
+    if (write_host_file(c, "hostname", &hostname, true, err) < 0)
         return -1;
-    resolv_conf_text(c, &resolv_conf);
-    if (write_host_file(c, "hostname", &hostname, true, err) < 0 ||
-        write_host_file(c, "resolv.conf", &resolv_conf, true, err) < 0)
-        return -1;
-    return write_host_file(c, "hosts", &hosts, false, err);
+    return container_write_hosts(c, err);
 }
 
 // --- the record of this run

@@ -55,6 +55,8 @@ static int open_services(struct engine *engine, struct error *err)
         return r;
     struct network_options network_options = o->network;
     network_options.events = events;
+    network_options.netd_program = o->netd_program;
+    network_options.exec_root = o->exec_root;
     if ((r = network_service_open(engine->store, &network_options, &engine->networks, err)) < 0)
         return r;
     if ((r = volume_service_open(engine->store, &events, &engine->volumes, err)) < 0)

@@ -14,7 +14,7 @@ struct engine_options {
     const char *data_root, *exec_root, *shim_program, *cgroup_parent, *userns_mode, *seccomp_profile;
     char **insecure_registries, **cdi_directories;
     int stop_timeout_s;
-    const char *init_program;
+    const char *init_program, *netd_program;
     bool has_init;
     struct network_options network;
     char **labels;          // strv "k=v", shown by /info

@@ -15,7 +15,9 @@
 void network_endpoint_done(struct network_endpoint *endpoint)
 {
     free(endpoint->ports);
+    strv_free(endpoint->names);
     endpoint->ports = NULL;
+    endpoint->names = NULL;
     endpoint->port_count = 0;
 }
 
@@ -23,6 +25,7 @@ struct network_endpoint network_endpoint_copy(const struct network_endpoint *e)
 {
     struct network_endpoint copy = *e;
     copy.ports = e->port_count > 0 ? xmemdup(e->ports, e->port_count * sizeof *e->ports) : NULL;
+    copy.names = strv_copy(e->names);
     return copy;
 }
 
@@ -138,7 +141,8 @@ int endpoint_claim_ports(struct network_service *s, const struct network *n, con
     for (size_t i = 0; i < count; i++)
         if (claim_port(&claim, n, &ports[i], err) < 0) {
             endpoint_give_ports_back(s, e);
-            network_endpoint_done(e);
+            free(TAKE_PTR(e->ports));
+            e->port_count = 0;
             return -1;
         }
     return 0;
@@ -262,6 +266,7 @@ static void describe(const struct network *n, const struct network_request *q, s
     snprintf(e->interface, sizeof e->interface, "%s", q->interface ? q->interface : "eth0");
     if (n->driver == NETWORK_BRIDGE)
         snprintf(e->host_interface, sizeof e->host_interface, "veth%.7s", e->endpoint_id);
+    e->names = strv_copy(q->names);
     choose_mac(q, e);
 }
 
@@ -294,6 +299,20 @@ static int attach(struct network_service *s, const struct network_request *q, st
     return r;
 }
 
+void network_rename(struct network_service *s, const struct network_endpoint *e)
+{
+    pthread_mutex_lock(&s->lock);
+    struct attachment *a = map_get(&s->attachments, e->endpoint_id);
+    if (a) {
+        strv_free(a->endpoint.names);
+        a->endpoint.names = strv_copy(e->names);
+        snprintf(a->endpoint.container_name, sizeof a->endpoint.container_name, "%s", e->container_name);
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (a)
+        names_publish(s, e);
+}
+
 static void replace_ports(struct network_service *s, const struct network_endpoint *e)
 {
     pthread_mutex_lock(&s->lock);
@@ -314,6 +333,7 @@ int network_reserve(struct network_service *s, const struct network_request *q, 
         return -1;
     if (q->port_count > 0 && endpoint_claim_ports(s, n, q->ports, q->port_count, false, &e, err) < 0) {
         network_release(s, &e);
+        network_endpoint_done(&e);
         return err->kind != ERROR_INTERNAL
                    ? -1
                    : error_wrap(err, "driver failed programming external connectivity on endpoint %s (%s)",
@@ -370,6 +390,7 @@ void network_release(struct network_service *s, const struct network_endpoint *e
         pthread_mutex_unlock(&s->setup_lock);
         endpoint_give_ports_back(s, &a->endpoint);
     }
+    names_withdraw(s, &a->endpoint);
     if (a->is_plugged)
         network_emit(s, "disconnect", a->network, a->endpoint.container_id);
     pthread_mutex_lock(&s->lock); // the network is held until here
@@ -399,9 +420,12 @@ static int restore_one(struct network_service *s, const struct network_endpoint 
     if (!n)
         return -1;
     own.ports = NULL;
+    own.names = strv_copy(e->names);
     own.port_count = 0;
-    if (endpoint_claim_ports(s, n, e->ports, e->port_count, true, &own, err) < 0)
+    if (endpoint_claim_ports(s, n, e->ports, e->port_count, true, &own, err) < 0) {
+        network_endpoint_done(&own);
         return -1;
+    }
     pthread_mutex_lock(&s->lock);
     remember(s, n, &own, true);
     atomic_store(&n->is_ready, true); // setup_table below finds it among those it makes

@@ -27,6 +27,8 @@ struct network_options {
         *pools; // where networks without a subnet get theirs; NULL: small ones of the private ranges
     size_t pool_count;
     struct event_sink events; // "network": create, connect, disconnect, destroy
+    const char *netd_program; // skiff-netd; NULL: no names
+    const char *exec_root;    // where its socket is
 };
 
 // Nothing is made in the kernel before the first container needs it. Leftovers of a former engine with the
@@ -99,6 +101,8 @@ struct network_endpoint {
     bool is_way_out, is_way_out6; // the default routes go through its gateways; set by the caller before plug
     struct network_port *ports;   // host_port filled in
     size_t port_count;
+    char **
+        names; // strv: what others on the network find it by, the first is what its address is called; NULL: nothing
 };
 void network_endpoint_done(struct network_endpoint *endpoint);
 // A deep copy.
@@ -111,6 +115,7 @@ struct network_request {
     const char *mac, *ip, *ip6; // NULL: choose
     const struct network_port *ports;
     size_t port_count;
+    char *const *names; // strv or NULL
 };
 
 // Reserve addresses and ports. ERROR_NOT_FOUND "network x not found"; ERROR_INVALID for addresses outside;
@@ -133,6 +138,28 @@ int network_set_ways_out(struct network_service *networks, const struct network_
 int network_change_ports(struct network_service *networks, struct network_endpoint *endpoint,
                          const struct network_port *removed, size_t removed_count,
                          const struct network_port *added, size_t added_count, struct error *err);
+// Its names have changed (a rename). endpoint->names is what counts.
+void network_rename(struct network_service *networks, const struct network_endpoint *endpoint);
+
+// Names, asked at 127.0.0.11 in the container's network namespace, answered by skiff-netd: those of the networks its endpoints are on,
+// then what the upstream servers say.
+struct network_resolver {
+    const char *container_id;
+    pid_t pid;          // whose network namespace it is
+    char *const *links; // strv "alias=name": what only this container calls another so, or NULL
+    const struct ip_address *upstreams; // none: names of the outside do not exist
+    size_t upstream_count;
+};
+enum { NETWORK_UPSTREAMS_MAX = 8 };
+#define NETWORK_RESOLVER_ADDRESS "127.0.0.11"
+// Sockets in the namespace, and skiff-netd told of them. Endpoints that come and go later are followed.
+int network_resolver_start(struct network_service *networks, const struct network_resolver *resolver,
+                           struct error *err);
+// After a restart of the engine: each container that asks; then all is told, and sockets are made only where skiff-netd has none.
+void network_resolver_resume(struct network_service *networks, const struct network_resolver *resolver);
+void network_resolvers_resumed(struct network_service *networks);
+void network_resolver_stop(struct network_service *networks, const char *container_id);
+
 // Undo plug (the kernel drops the interface with the namespace; not awaited) and reserve. Idempotent.
 void network_release(struct network_service *networks, const struct network_endpoint *endpoint);
 // After a restart: endpoints of the containers that run keep their addresses and ports; everything else of

@@ -59,7 +59,7 @@ struct network *network_lookup(struct network_service *s, const char *name, stru
 {
     struct network *found = map_get(&s->networks, name);
     if (!found)
-        found = map_get(&s->names, streq(name, "default") ? "bridge" : name);
+        found = map_get(&s->by_name, streq(name, "default") ? "bridge" : name);
     if (found && !found->is_leaving)
         return found;
     size_t at = 0;
@@ -103,7 +103,7 @@ static void enter(struct network_service *s, struct network *n)
 {
     init_addresses(n);
     map_put(&s->networks, n->id, n);
-    map_put(&s->names, n->name, n);
+    map_put(&s->by_name, n->name, n);
 }
 
 static int save(struct network_service *s, const struct network *n, struct error *err)
@@ -258,6 +258,8 @@ int network_service_open(struct store *store, const struct network_options *opti
         network_service_close(s);
         return -1;
     }
+    if (!str_is_empty(options->netd_program))
+        s->names = name_service_new(s, options->netd_program, options->exec_root);
     *ret = s;
     return 0;
 }
@@ -273,12 +275,13 @@ void network_service_close(struct network_service *s)
     if (s == NULL)
         return;
     const struct map_entry *e;
+    name_service_free(s->names);
     for (size_t at = 0; (e = map_next(&s->attachments, &at)) != NULL;)
         free_attachment(e->value);
     for (size_t at = 0; (e = map_next(&s->networks, &at)) != NULL;)
         network_free(e->value);
     map_done(&s->attachments);
-    map_done(&s->names);
+    map_done(&s->by_name);
     map_done(&s->networks);
     ports_done(&s->ports);
     fd_close(s->home_netns_fd);
@@ -378,7 +381,7 @@ static int check_name(const struct network_service *s, const struct network *n, 
     if (n->driver == NETWORK_HOST || n->driver == NETWORK_NULL)
         return error_set(err, ERROR_DENIED, "only one instance of \"%s\" network is allowed",
                          network_driver_name(n->driver));
-    if (map_get(&s->names, n->name))
+    if (map_get(&s->by_name, n->name))
         return error_set(err, ERROR_CONFLICT, "network with name %s already exists", n->name);
     return 0;
 }
@@ -469,7 +472,7 @@ static int end_removal(struct network_service *s, struct network *n, struct erro
     n->is_leaving = false;
     if (r == 0) {
         map_remove(&s->networks, n->id);
-        map_remove(&s->names, n->name);
+        map_remove(&s->by_name, n->name);
     }
     pthread_mutex_unlock(&s->lock);
     return r;

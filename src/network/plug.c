@@ -267,6 +267,7 @@ int network_plug(struct network_service *s, const struct network_endpoint *e, co
         return error_errno(err, fd, "open a netlink socket");
     if (plug(s, n, e, sysctls, fd, netns_fd, err) < 0)
         return -1;
+    names_publish(s, e);
     network_emit(s, "connect", n, e->container_id);
     return 0;
 }

@@ -141,6 +141,7 @@ int network_change_ports(struct network_service *s, struct network_endpoint *end
                          const struct network_port *added, size_t added_count, struct error *err)
 {
     struct network_endpoint out = *endpoint, in = *endpoint;
+    in.names = NULL;
     struct network *n = network_of_endpoint(s, endpoint);
     if (!n)
         return error_set(err, ERROR_INTERNAL, "endpoint %s is not reserved", endpoint->endpoint_id);

@@ -78,11 +78,12 @@ struct network_service {
     atomic_bool has_table;          // the table has been made
     atomic_bool is_bridge_filtered; // br_netfilter takes bridged frames through the IP hooks
 
-    struct port_table ports; // has a lock of its own
+    struct port_table ports;    // has a lock of its own
+    struct name_service *names; // has a lock of its own; NULL: no names
 
     pthread_mutex_t lock;   // guards what follows
     struct map networks;    // id -> struct network, owned
-    struct map names;       // name -> struct network, borrowed
+    struct map by_name;     // name -> struct network, borrowed
     struct map attachments; // endpoint id -> struct attachment, owned
 };
 
@@ -110,6 +111,16 @@ int network_apply_options(struct network *network, struct error *err);
 struct network *network_lookup(struct network_service *networks, const char *name, struct error *err);
 void network_emit(struct network_service *networks, const char *action, const struct network *network,
                   const char *container_id);
+
+// --- names.c: skiff-netd and what it is told
+
+struct name_service;
+struct name_service *name_service_new(struct network_service *networks, const char *program,
+                                      const char *exec_root);
+void name_service_free(struct name_service *names);
+// An endpoint is plugged, renamed / is going. Nothing happens when it has no names.
+void names_publish(struct network_service *networks, const struct network_endpoint *endpoint);
+void names_withdraw(struct network_service *networks, const struct network_endpoint *endpoint);
 
 // --- endpoint.c
 

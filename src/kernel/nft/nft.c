@@ -341,6 +341,28 @@ int nft_count_elements(const char *table, const char *set)
     return rc < 0 ? rc : count;
 }
 
+static int count_rule(const struct nlmsghdr *h, void *context)
+{
+    ++*(int *)context;
+    (void)h;
+    return 0;
+}
+
+int nft_count_rules(const char *table)
+{
+    _Alignas(struct nlmsghdr) char request[MESSAGE_BYTES];
+    int fd CLEANUP(cleanup_close) = netlink_open(NETLINK_NETFILTER);
+    if (fd < 0)
+        return fd;
+    struct nftnl_rule *r = NEED(nftnl_rule_alloc());
+    nftnl_rule_set_str(r, NFTNL_RULE_TABLE, table);
+    struct nlmsghdr *h = nftnl_nlmsg_build_hdr(request, NFT_MSG_GETRULE, NFPROTO_INET, NLM_F_DUMP, 0);
+    nftnl_rule_nlmsg_build_payload(h, r);
+    nftnl_rule_free(r);
+    int count = 0, rc = netlink_dump(fd, h, count_rule, &count);
+    return rc < 0 ? rc : count;
+}
+
 // --- rules
 struct nftnl_rule *nft_rule_begin(struct nft_batch *b, const char *chain)
 {
@@ -517,6 +539,16 @@ void nft_match_ct_status(struct nftnl_rule *r, uint32_t bits)
     match_ct_bits(r, NFT_CT_STATUS, bits);
 }
 
+static void translate_destination(struct nftnl_rule *r, int family, uint32_t address_reg, uint32_t port_reg)
+{
+    struct nftnl_expr *e = add_expr(r, "nat");
+    nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_TYPE, NFT_NAT_DNAT);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_FAMILY, family == AF_INET6 ? NFPROTO_IPV6 : NFPROTO_IPV4);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_REG_ADDR_MIN, address_reg);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_REG_PROTO_MIN, port_reg);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_FLAGS, NF_NAT_RANGE_PROTO_SPECIFIED);
+}
+
 void nft_dnat_by_map(struct nftnl_rule *r, int family, const char *map, bool has_address)
 {
     uint32_t reg = NFT_REG32_00, address_units = family == AF_INET6 ? 4 : 1;
@@ -531,12 +563,31 @@ void nft_dnat_by_map(struct nftnl_rule *r, int family, const char *map, bool has
     nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SREG, NFT_REG32_00);
     nftnl_expr_set_str(e, NFTNL_EXPR_LOOKUP_SET, map);
     nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_DREG, NFT_REG32_00);
-    e = add_expr(r, "nat");
-    nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_TYPE, NFT_NAT_DNAT);
-    nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_FAMILY, family == AF_INET6 ? NFPROTO_IPV6 : NFPROTO_IPV4);
-    nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_REG_ADDR_MIN, NFT_REG32_00);
-    nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_REG_PROTO_MIN, NFT_REG32_00 + address_units);
-    nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_FLAGS, NF_NAT_RANGE_PROTO_SPECIFIED);
+    translate_destination(r, family, NFT_REG32_00, NFT_REG32_00 + address_units);
+}
+
+void nft_match_port(struct nftnl_rule *r, uint8_t protocol, uint16_t port)
+{
+    uint16_t wire = htons(port);
+    load_meta(r, NFT_META_L4PROTO, NFT_REG_1);
+    compare(r, true, &protocol, sizeof protocol);
+    load_payload(r, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, NFT_REG_1);
+    compare(r, true, &wire, sizeof wire);
+}
+
+static void load_constant(struct nftnl_rule *r, uint32_t reg, const void *data, uint32_t n)
+{
+    struct nftnl_expr *e = add_expr(r, "immediate");
+    nftnl_expr_set_u32(e, NFTNL_EXPR_IMM_DREG, reg);
+    nftnl_expr_set(e, NFTNL_EXPR_IMM_DATA, data, n);
+}
+
+void nft_dnat(struct nftnl_rule *r, const struct ip_address *ip, uint16_t port)
+{
+    uint16_t wire = htons(port);
+    load_constant(r, NFT_REG_1, ip->bytes, ip_byte_count(ip));
+    load_constant(r, NFT_REG_2, &wire, sizeof wire);
+    translate_destination(r, ip->family, NFT_REG_1, NFT_REG_2);
 }
 
 void nft_masquerade(struct nftnl_rule *r)

@@ -76,6 +76,8 @@ void nft_delete_elements(struct nft_batch *batch, const struct nft_set *set,
                          const struct nft_element *elements, size_t n);
 // The number of elements of a set or map, or -errno (-ENOENT: no such set).
 int nft_count_elements(const char *table, const char *set);
+// The number of rules in a table, or -errno (-ENOENT: no such table).
+int nft_count_rules(const char *table);
 
 // --- rules: begin, append matches and statements in order, end (which hands the rule to the batch)
 struct nftnl_rule *nft_rule_begin(struct nft_batch *batch, const char *chain);
@@ -98,6 +100,9 @@ void nft_match_ct_status(struct nftnl_rule *rule, uint32_t bits);
 // Destination NAT to the address and port that `map` gives for protocol [. destination address] . destination
 // port; no element, no match.
 void nft_dnat_by_map(struct nftnl_rule *rule, int family, const char *map, bool has_address);
+// Protocol and destination port; then destination NAT to a fixed address and port.
+void nft_match_port(struct nftnl_rule *rule, uint8_t protocol, uint16_t port);
+void nft_dnat(struct nftnl_rule *rule, const struct ip_address *ip, uint16_t port);
 void nft_masquerade(struct nftnl_rule *rule);
 // NF_ACCEPT, NF_DROP, NFT_RETURN.
 void nft_verdict(struct nftnl_rule *rule, int verdict);
