@@ -237,7 +237,7 @@ static void set_ways_out(const struct candidate *all, size_t n, struct network_e
 bool networks_have_names(const struct container *c)
 {
     for (size_t i = 0; i < c->endpoint_count; i++)
-        if (c->endpoints[i].names)
+        if (strv_len(c->endpoints[i].names))
             return true;
     return false;
 }
@@ -511,7 +511,7 @@ static json_t *endpoint_document(const struct network_endpoint *e)
     json_set_bool(d, "isWayOut", e->is_way_out);
     json_set_bool(d, "isWayOut6", e->is_way_out6);
     json_object_set_new(d, "ports", ports);
-    if (e->names)
+    if (strv_len(e->names))
         json_object_set_new(d, "names", json_from_strv(e->names));
     return d;
 }

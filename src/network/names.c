@@ -216,7 +216,9 @@ static int bind_there(int type, uint16_t *ret_port)
     return r;
 }
 
-static int lead_there(uint16_t udp_port, uint16_t tcp_port)
+// is_again: there may be a former program's table, whose sockets are gone. Not otherwise: the kernel lets a socket that has deleted
+// anything wait for a grace period (10 ms) when it is closed.
+static int lead_there(uint16_t udp_port, uint16_t tcp_port, bool is_again)
 {
     const struct ip_prefix own = { resolver_address, 32 };
     const struct {
@@ -226,9 +228,11 @@ static int lead_there(uint16_t udp_port, uint16_t tcp_port)
     struct nft_batch b CLEANUP(nft_batch_done);
     int fd CLEANUP(cleanup_close) = FD_NONE;
     nft_batch_init(&b, "skiff-names");
-    nft_add_table(&b); // a former program's, whose sockets are gone
-    nft_delete_table(&b);
     nft_add_table(&b);
+    if (is_again) {
+        nft_delete_table(&b);
+        nft_add_table(&b);
+    }
     nft_add_chain(&b, "output", "nat", NF_INET_LOCAL_OUT, NF_IP_PRI_NAT_DST);
     for (size_t i = 0; i < 2; i++) {
         struct nftnl_rule *r = nft_rule_begin(&b, "output");
@@ -241,7 +245,8 @@ static int lead_there(uint16_t udp_port, uint16_t tcp_port)
     return nft_commit(&b, &fd);
 }
 
-static int open_sockets(const struct network_service *s, pid_t pid, int fds[static NETD_FDS_MAX])
+static int open_sockets(const struct network_service *s, pid_t pid, bool is_again,
+                        int fds[static NETD_FDS_MAX])
 {
     char path[64];
     uint16_t ports[NETD_FDS_MAX] = { 0 };
@@ -252,7 +257,7 @@ static int open_sockets(const struct network_service *s, pid_t pid, int fds[stat
         return r;
     fds[0] = bind_there(SOCK_DGRAM, &ports[0]);
     fds[1] = bind_there(SOCK_STREAM, &ports[1]);
-    r = fds[0] < 0 ? fds[0] : fds[1] < 0 ? fds[1] : lead_there(ports[0], ports[1]);
+    r = fds[0] < 0 ? fds[0] : fds[1] < 0 ? fds[1] : lead_there(ports[0], ports[1], is_again);
     netns_leave(s->home_netns_fd);
     if (r < 0)
         for (size_t i = 0; i < NETD_FDS_MAX; i++)
@@ -260,10 +265,10 @@ static int open_sockets(const struct network_service *s, pid_t pid, int fds[stat
     return r;
 }
 
-static int say_new_asker(struct name_service *names, const struct asker *a)
+static int say_new_asker(struct name_service *names, const struct asker *a, bool is_again)
 {
     int fds[NETD_FDS_MAX] = { FD_NONE, FD_NONE };
-    int r = open_sockets(names->networks, a->pid, fds);
+    int r = open_sockets(names->networks, a->pid, is_again, fds);
     if (r == 0)
         r = say_asker(names, a, fds);
     for (size_t i = 0; i < NETD_FDS_MAX; i++)
@@ -288,7 +293,7 @@ static int say_asker_again(struct name_service *names, const struct asker *a)
 {
     bool is_there;
     int r = has_sockets(names, a->container_id, &is_there);
-    return r < 0 ? r : is_there ? say_asker(names, a, NULL) : say_new_asker(names, a);
+    return r < 0 ? r : is_there ? say_asker(names, a, NULL) : say_new_asker(names, a, true);
 }
 
 // --- the connection; names->lock held
@@ -302,7 +307,7 @@ static struct network_endpoint *named_endpoints(struct network_service *s, size_
     struct network_endpoint *all = xcalloc(s->attachments.len + 1, sizeof *all);
     for (const struct map_entry *entry; (entry = map_next(&s->attachments, &at));) {
         const struct attachment *a = entry->value;
-        if (a->is_plugged && !a->is_leaving && a->endpoint.names)
+        if (a->is_plugged && !a->is_leaving && strv_len(a->endpoint.names))
             all[(*ret_n)++] = network_endpoint_copy(&a->endpoint);
     }
     pthread_mutex_unlock(&s->lock);
@@ -464,7 +469,7 @@ static int say_change(struct name_service *names, const struct network_endpoint 
 static void change(struct network_service *s, const struct network_endpoint *e, bool is_there)
 {
     struct name_service *names = s->names;
-    if (!names || !e->names)
+    if (!names || !strv_len(e->names))
         return;
     pthread_mutex_lock(&names->lock);
     int r =
@@ -520,7 +525,7 @@ int network_resolver_start(struct network_service *s, const struct network_resol
     bool is_new = names->fd < 0; // then everything is said, this asker with it
     int r = connect_now(names, true);
     if (r == 0 && !is_new)
-        r = say_new_asker(names, a);
+        r = say_new_asker(names, a, false);
     if (is_broken(r)) {
         disconnect(names);
         r = connect_now(names, true);
