@@ -93,7 +93,9 @@ static const struct member volume_members[] = {
     { "inspect", &command_volume_inspect }, { "ls", &command_volume_ls },
     { "prune", &command_volume_prune },     { "rename", &command_volume_rename },
     { "rm", &command_volume_rm },           { "list", &command_volume_ls },
-    { "remove", &command_volume_rm },       { NULL, NULL }
+    { "remove", &command_volume_rm },       { "restore", &command_volume_restore },
+    { "snapshot", &command_volume_snapshot }, { "snapshots", &command_volume_snapshots },
+    { "update", &command_volume_update },   { NULL, NULL }
 };
 static const struct group {
     const char *name, *summary;

@@ -5,6 +5,7 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "store/project.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -76,6 +77,7 @@ static int open_services(struct engine *engine, struct error *err)
                                &engine->containers, err);
     if (r == 0)
         volume_service_settle(engine->volumes);
+        project_settle(engine->store);
     return r;
 }
 

@@ -199,7 +199,6 @@ static void test_unsupported_is_named(void **state)
     static const struct {
         const char *host, *part;
     } rows[] = {
-        { "{\"StorageOpt\":{\"size\":\"1G\"}}", "HostConfig.StorageOpt" },
         { "{\"SomethingNew\":1}", "HostConfig.SomethingNew" },
         { "{\"KernelMemory\":1}", "HostConfig.KernelMemory" },
         { "{\"Mounts\":[{\"Type\":\"image\",\"Source\":\"a\",\"Target\":\"/x\"}]}",
