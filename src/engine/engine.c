@@ -75,9 +75,10 @@ static int open_services(struct engine *engine, struct error *err)
     };
     r = container_service_open(engine->store, engine->images, engine->networks, &container_options,
                                &engine->containers, err);
-    if (r == 0)
+    if (r == 0) {
         volume_service_settle(engine->volumes);
         project_settle(engine->store);
+    }
     return r;
 }
 
