@@ -14,7 +14,7 @@ from engine import BIN
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "vm"))
 import machine  # noqa: E402
 
-EXPECTED_CHECKS = 93
+EXPECTED_CHECKS = 87
 DISK_MIB = 512  # mkfs.xfs makes nothing smaller than 300
 
 

@@ -329,10 +329,13 @@ static void test_merge(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_invalid_values), cmocka_unit_test(test_storage),
+        cmocka_unit_test(test_invalid_values),
+        cmocka_unit_test(test_storage),
         cmocka_unit_test(test_unsupported_is_named),
-        cmocka_unit_test(test_volumes),        cmocka_unit_test(test_refused_volumes),
-        cmocka_unit_test(test_values),         cmocka_unit_test(test_signals),
+        cmocka_unit_test(test_volumes),
+        cmocka_unit_test(test_refused_volumes),
+        cmocka_unit_test(test_values),
+        cmocka_unit_test(test_signals),
         cmocka_unit_test(test_merge),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
