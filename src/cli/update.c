@@ -25,6 +25,7 @@ static const struct option update_options[] = {
       "Swap limit equal to memory plus swap: '-1' to enable unlimited swap" },
     { "pids-limit", 0, OPTION_INT, NULL, "Tune container pids limit (set -1 for unlimited)" },
     { "restart", 0, OPTION_STRING, NULL, "Restart policy to apply when a container exits" },
+    { "storage-opt", 0, OPTION_LIST, NULL, "New limit of the writable layer: size=10G (0: none)" },
     OPTION_END,
 };
 
@@ -38,6 +39,8 @@ static json_t *update_body(const struct options *options, struct error *err)
             return NULL;
         json_object_set_new(body, "RestartPolicy", policy);
     }
+    if (create_add_map(options, "storage-opt", body, "StorageOpt", err) < 0)
+        return NULL;
     if (json_object_size(body) == 0) {
         error_set(err, ERROR_INVALID, "you must provide one or more flags when using this command");
         return NULL;

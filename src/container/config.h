@@ -88,6 +88,7 @@ struct container_config {
     char *cpuset_cpus, *cpuset_mems;
     int64_t pids_limit; // 0: unlimited
     unsigned blkio_weight;
+    uint64_t storage_size_bytes; // what the writable layer may hold; 0: no limit
     json_t *blkio_weight_devices, *blkio_read_bps, *blkio_write_bps, *blkio_read_iops,
         *blkio_write_iops; // arrays or NULL
     struct oci_rlimit *rlimits;
@@ -178,6 +179,8 @@ int config_parse_port(const char *text, uint16_t *ret_port, enum network_protoco
 // Memory, CPU, pids, blkio, ulimits, devices.
 int config_parse_resources(const json_t *host_config, struct container_config *ret, char ***warnings,
                            struct error *err);
+// StorageOpt (storage.c).
+int config_parse_storage(const json_t *host_config, struct container_config *ret, struct error *err);
 // CapAdd, CapDrop over Docker's default set.
 int config_parse_capabilities(const json_t *host_config, bool is_privileged, oci_capset *ret,
                               struct error *err);

@@ -69,6 +69,7 @@ struct container {
     bool takes_volumes_along;       // anonymous volumes go with it; guarded by operation
     struct container_config config; // immutable once made
     uint32_t userns_first_id;       // own range, 0: none
+    uint32_t project_id;            // of its writable layer, 0: not limited (storage.c); immutable once made
 
     pthread_mutex_t operation;
     pthread_rwlock_t
@@ -302,3 +303,14 @@ int cgroup_sweep(const char *cgroup_path);
 // Remove what killed spare shims left below this parent.
 void cgroup_sweep_spares(const char *parent);
 bool cgroup_is_frozen(const char *cgroup_path, pid_t pid);
+
+// --- storage.c: the limit of the writable layer
+// At create, while its directories are empty: nothing is done without a limit. ERROR_INVALID in Docker's words where the file system
+// has no project quotas.
+int storage_limit(struct container *c, struct error *err);
+// Another limit, 0: none. ERROR_CONFLICT for a container that was made without one. The operation lock is held.
+int storage_resize(struct container *c, uint64_t size_bytes, struct error *err);
+// Its directories are gone (or were never made).
+void storage_release(struct container *c);
+// A new engine has read its record: the id is taken, and the limit is what the record says.
+void storage_recover(struct container *c, const json_t *record);

@@ -264,6 +264,7 @@ static int visit(void *context, const char *key, const json_t *document)
         container_unref(c);
         c = dead_container(s, key, document, &err);
     }
+    storage_recover(c, document);
     if (container_enter(c, json_get_string(document, "name", key), &err) < 0)
         log_error("container %s is left out: %s", key, err.message);
     container_unref(c);

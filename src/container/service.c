@@ -411,6 +411,8 @@ int container_save(struct container *c, struct error *err)
     json_object_set_new(record, "layers", json_from_strv(c->diff_ids));
     json_set_int(record, "createdNs", c->created_ns);
     json_set_int(record, "usernsFirstId", c->userns_first_id);
+    if (c->project_id)
+        json_set_int(record, "projectId", c->project_id);
     json_object_set(record, "config", c->config_document);
     if (c->networking_document)
         json_object_set(record, "networkingConfig", c->networking_document);

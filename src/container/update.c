@@ -17,6 +17,8 @@ static const char *const changeable[] = {
     "CpusetMems",         "Memory",    "MemorySwap", "MemoryReservation", "PidsLimit", "CpuRealtimePeriod",
     "CpuRealtimeRuntime",
 };
+// Of skiff's own: Docker changes no size. Not the shim's business.
+static const char *const storage_member = "StorageOpt";
 
 static bool is_given(const json_t *v)
 {
@@ -38,7 +40,7 @@ static int check_members(const json_t *document, struct error *err)
     json_t *v;
     json_object_foreach((json_t *)(uintptr_t)document, key, v)
     {
-        bool is_known = streq(key, "RestartPolicy");
+        bool is_known = streq(key, "RestartPolicy") || streq(key, storage_member);
         for (size_t i = 0; i < sizeof changeable / sizeof *changeable; i++)
             is_known |= streq(key, changeable[i]);
         // Docker's client sends -1 for what it does not know of.
@@ -94,6 +96,8 @@ static json_t *merge(const json_t *now, const json_t *change)
         if (is_change(changeable[i], v))
             json_object_set(merged, changeable[i], v);
     }
+    if (is_given(json_object_get(change, storage_member)))
+        json_object_set(merged, storage_member, json_object_get(change, storage_member));
     json_t *policy = json_get_object(change, "RestartPolicy");
     if (!str_is_empty(json_get_string(policy, "Name", NULL)))
         json_object_set(merged, "RestartPolicy", policy);
@@ -118,6 +122,7 @@ static void swap_limits(struct container_config *to, struct container_config *fr
     SWAP(cpuset_mems);
     SWAP(pids_limit);
     SWAP(blkio_weight);
+    SWAP(storage_size_bytes);
 #undef SWAP
 }
 
@@ -182,7 +187,13 @@ static int update_locked(struct container *c, const json_t *change, char ***warn
     CLEANUP(json_cleanup) json_t *merged = merge(now, change);
     if (container_config_parse(c->config_document, merged, &fresh, warnings, err) < 0)
         return -1;
-    int r = container_is_running(c) && has_limits(change) ? apply_limits(c, &fresh, change, err) : 0;
+    const uint64_t former_size = c->config.storage_size_bytes;
+    int r = storage_resize(c, fresh.storage_size_bytes, err);
+    if (r == 0 && container_is_running(c) && has_limits(change) &&
+        (r = apply_limits(c, &fresh, change, err)) < 0) {
+        struct error ignored;
+        (void)storage_resize(c, former_size, &ignored);
+    }
     if (r == 0) {
         json_decref(exchange_document(c, json_incref(merged), &fresh.restart));
         swap_limits(&c->config, &fresh);

@@ -96,6 +96,12 @@ static const struct wire_route routes[] = {
     { WIRE_VOLUME_REMOVE, "DELETE", "/volumes/{name}", 0, "Remove; force" },
     { WIRE_VOLUME_CLONE, "POST", "/volumes/{name}/clone", 0, "Copy under a new name (skiff's own); name" },
     { WIRE_VOLUME_RENAME, "POST", "/volumes/{name}/rename", 0, "Give another name (skiff's own); name" },
+    { WIRE_VOLUME_UPDATE, "POST", "/volumes/{name}/update", 0, "Change the size (skiff's own)" },
+    { WIRE_VOLUME_SNAPSHOT, "POST", "/volumes/{name}/snapshot", 0,
+      "Take a read-only copy (skiff's own); name" },
+    { WIRE_VOLUME_SNAPSHOTS, "GET", "/volumes/{name}/snapshots", 0, "List its snapshots (skiff's own)" },
+    { WIRE_VOLUME_RESTORE, "POST", "/volumes/{name}/restore", 0,
+      "Put a snapshot back (skiff's own); snapshot, force" },
     // --- plugins
     { WIRE_PLUGIN_LIST, "GET", "/plugins", 125, "List (there are none)" },
     { WIRE_PLUGIN_INSPECT, "GET", "/plugins/{name...}/json", 125, "Everything about one" },

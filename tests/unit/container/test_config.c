@@ -193,13 +193,25 @@ static void test_refused_volumes(void **state)
         refused(rows[i].config, rows[i].host, ERROR_INVALID, rows[i].part);
 }
 
+static void test_storage(void **state)
+{
+    (void)state;
+    struct container_config c = accepted("{}", "{\"StorageOpt\":{\"size\":\"1.5G\"}}");
+    assert_int_equal(c.storage_size_bytes, 3LL << 29);
+    container_config_done(&c);
+    c = accepted("{}", "{\"StorageOpt\":null}");
+    assert_int_equal(c.storage_size_bytes, 0);
+    container_config_done(&c);
+    refused("{}", "{\"StorageOpt\":{\"size\":\"big\"}}", ERROR_INVALID, "invalid size: 'big'");
+    refused("{}", "{\"StorageOpt\":{\"inodes\":\"1\"}}", ERROR_INVALID, "unknown option inodes");
+}
+
 static void test_unsupported_is_named(void **state)
 {
     (void)state;
     static const struct {
         const char *host, *part;
     } rows[] = {
-        { "{\"StorageOpt\":{\"size\":\"1G\"}}", "HostConfig.StorageOpt" },
         { "{\"SomethingNew\":1}", "HostConfig.SomethingNew" },
         { "{\"KernelMemory\":1}", "HostConfig.KernelMemory" },
         { "{\"Mounts\":[{\"Type\":\"image\",\"Source\":\"a\",\"Target\":\"/x\"}]}",
@@ -317,9 +329,13 @@ static void test_merge(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_invalid_values), cmocka_unit_test(test_unsupported_is_named),
-        cmocka_unit_test(test_volumes),        cmocka_unit_test(test_refused_volumes),
-        cmocka_unit_test(test_values),         cmocka_unit_test(test_signals),
+        cmocka_unit_test(test_invalid_values),
+        cmocka_unit_test(test_storage),
+        cmocka_unit_test(test_unsupported_is_named),
+        cmocka_unit_test(test_volumes),
+        cmocka_unit_test(test_refused_volumes),
+        cmocka_unit_test(test_values),
+        cmocka_unit_test(test_signals),
         cmocka_unit_test(test_merge),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
