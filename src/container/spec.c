@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "codec/json.h"
 #include "container/cdi.h"
+#include "store/layer.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -201,6 +202,17 @@ static void sort_by_depth(struct oci_runtime_config *c, size_t first)
         }
 }
 
+// As the runtime takes it (struct runtime_rootfs): directories below the same parent as the root file system's.
+static void add_image(const struct spec_inputs *in, const struct bind_mount *b, struct oci_runtime_config *c)
+{
+    CLEANUP(strv_freep) char **lower = layer_view_paths(b->layers);
+    CLEANUP(cleanup_free) char *joined = strv_join(lower, ":");
+    struct oci_mount *m = spec_add_mount(c, b->target, "overlay", in->layers_dir, "ro");
+    strv_take(&m->options, xasprintf("lowerdir=%s", joined));
+    if (b->subpath)
+        strv_take(&m->options, xasprintf("X-mount.subdir=%s", b->subpath));
+}
+
 static int build_mounts(const struct spec_inputs *in, struct oci_runtime_config *c, struct error *err)
 {
     const struct container_config *config = in->config;
@@ -208,6 +220,10 @@ static int build_mounts(const struct spec_inputs *in, struct oci_runtime_config 
     size_t first = c->mount_count;
     for (size_t i = 0; i < config->bind_count; i++) {
         const struct bind_mount *b = &config->binds[i];
+        if (b->image) {
+            add_image(in, b, c);
+            continue;
+        }
         if (!b->is_volume && ensure_source(b, err) < 0)
             return -1;
         const char *read_only = !b->is_read_only                           ? ""

@@ -172,6 +172,7 @@ int container_build_spec(struct container *c, json_t **ret, struct error *err)
                               .hostname_path = hostname,
                               .resolv_conf_path = resolv_conf,
                               .cgroup_path = c->cgroup_path,
+                              .layers_dir = layer_directory(c->service->store),
                               .init_path = init_path(c),
                               .userns_first_id = c->userns_first_id,
                               .extra_env = link_env,

@@ -124,10 +124,40 @@ static int mount_overlay(const struct container *c, enum container_view_kind kin
     return r < 0 ? r : mount_take(context, is_written ? 0 : MOUNT_ATTR_RDONLY);
 }
 
-static int attach_bind(int root_fd, const struct bind_mount *bind)
+// What a subpath names is cloned from where it is attached: a volume lies where it lies, an image's view on the root for that
+// moment.
+static int clone_part(int root_fd, int view_fd, const struct bind_mount *bind)
+{
+    CLEANUP(cleanup_close)
+    int place = view_fd < 0 ? open(bind->source, O_PATH | O_DIRECTORY | O_CLOEXEC) : FD_NONE;
+    int top = view_fd < 0 ? place : view_fd, r = view_fd < 0 ? 0 : mount_attach(view_fd, root_fd);
+    if (top < 0 || r < 0)
+        return r < 0 ? r : -errno;
+    CLEANUP(cleanup_close) int part = path_open(top, bind->subpath, O_PATH, 0);
+    CLEANUP(cleanup_close) int clone = part < 0 ? part : mount_clone(part, "", bind->is_recursive);
+    if (view_fd >= 0 && (fchdir(view_fd) < 0 || umount2(".", MNT_DETACH) < 0 || chdir("/") < 0))
+        return -errno;
+    return clone < 0 ? clone : TAKE_FD(clone);
+}
+
+static int open_source(const struct container *c, int root_fd, const struct bind_mount *bind)
+{
+    CLEANUP(cleanup_close) int view = FD_NONE;
+    if (bind->image) {
+        CLEANUP(strv_freep) char **lower = layer_view_paths(bind->layers);
+        view = overlay_open_view(layer_directory(c->service->store), lower);
+        if (view < 0)
+            return view;
+    }
+    if (bind->subpath)
+        return clone_part(root_fd, view, bind);
+    return bind->image ? TAKE_FD(view) : mount_clone(AT_FDCWD, bind->source, bind->is_recursive);
+}
+
+static int attach_bind(const struct container *c, int root_fd, const struct bind_mount *bind)
 {
     struct stat st;
-    CLEANUP(cleanup_close) int source = mount_clone(AT_FDCWD, bind->source, bind->is_recursive);
+    CLEANUP(cleanup_close) int source = open_source(c, root_fd, bind);
     if (source == -ENOENT && bind->creates_source)
         return 0; // made at the start
     if (source < 0 || fstat(source, &st) < 0)
@@ -147,7 +177,7 @@ static int attach_binds(const struct container *c, int root_fd)
         return -errno;
     int r = mount_attach(root_fd, place);
     for (size_t i = 0; r == 0 && i < c->config.bind_count; i++)
-        r = attach_bind(root_fd, &c->config.binds[i]);
+        r = attach_bind(c, root_fd, &c->config.binds[i]);
     return r;
 }
 

@@ -19,6 +19,8 @@ struct runtime_rootfs {
     char **lower;       // strv, relative to layers_dir, the topmost first
     char *upper_parent; // directory that holds "upper" and "work" (both made by the caller, owned by 0:0)
     bool is_volatile;   // overlay "volatile": contents may be lost with the machine (--rm)
+    // A config mount of type "overlay" whose source is layers_dir and whose "lowerdir" names directories below it, two at least, is
+    // a read-only view of those layers (an image's), with the same idmap.
     // Paths inside the container of files under upper_parent's container directory that are bound read-write over the
     // root (hosts, hostname, resolv.conf) are ordinary config mounts; bind sources get the container's idmap as well.
 };

@@ -183,6 +183,42 @@ static int mount_bind(const struct child_mounts *m, const struct plan_mount *pm,
     return r < 0 ? error_errno(err, r, "bind %s to %s", pm->source, pm->destination) : 0;
 }
 
+// A part of a view. Only what is attached can be cloned on every kernel, so the view lies on the root for that moment. The
+// descriptor of the clone, or -errno.
+static int cut_out(const struct child_mounts *m, int view_fd, const char *subdir)
+{
+    int r = mount_attach(view_fd, m->root_fd);
+    if (r < 0)
+        return r;
+    int part CLEANUP(cleanup_close) = path_open(view_fd, subdir, O_PATH, 0);
+    int clone CLEANUP(cleanup_close) = part < 0 ? part : mount_clone(part, "", false);
+    if (fchdir(view_fd) < 0 || umount2(".", DETACH) < 0)
+        return -errno;
+    return clone < 0 ? clone : TAKE_FD(clone);
+}
+
+static int mount_layers(const struct child_mounts *m, struct plan_mount *pm, struct error *err)
+{
+    const char *subdir = plan_mount_subdir(pm);
+    struct stat st;
+    int part CLEANUP(cleanup_close) = subdir ? cut_out(m, pm->fd, subdir) : FD_NONE;
+    if (subdir && part < 0)
+        return error_errno(err, part, "mount %s: cannot access path %s of the image", pm->destination,
+                           subdir);
+    int source = subdir ? part : pm->fd;
+    if (fstat(source, &st) < 0)
+        return error_errno(err, errno, "mount %s", pm->destination);
+    pm->is_source_directory = S_ISDIR(st.st_mode);
+    int target CLEANUP(cleanup_close) =
+        path_make_target(m->root_fd, pm->destination, pm->is_source_directory);
+    if (target < 0)
+        return error_errno(err, target, "create mount point %s", pm->destination);
+    if (!may_cover(m, pm, target))
+        return refuse_proc(pm, err);
+    int r = mount_attach(source, target);
+    return r < 0 ? error_errno(err, r, "mount an image on %s", pm->destination) : 0;
+}
+
 static int mount_dev(struct child_mounts *m, struct plan_mount *pm, struct error *err)
 {
     int target CLEANUP(cleanup_close) = path_make_target(m->root_fd, pm->destination, true);
@@ -226,10 +262,11 @@ int child_mount_all(struct apply *a, struct child_mounts *m, struct error *err)
 {
     for (size_t i = 0; i < a->plan->mount_count; i++) {
         struct plan_mount *pm = &a->plan->mounts[i];
-        int r = pm->kind == PLAN_MOUNT_FS     ? mount_fs(m, pm, err)
-                : pm->kind == PLAN_MOUNT_BIND ? mount_bind(m, pm, err)
-                : pm->kind == PLAN_MOUNT_DEV  ? mount_dev(m, pm, err)
-                                              : mount_cgroup(a, m, pm, err);
+        int r = pm->kind == PLAN_MOUNT_FS       ? mount_fs(m, pm, err)
+                : pm->kind == PLAN_MOUNT_BIND   ? mount_bind(m, pm, err)
+                : pm->kind == PLAN_MOUNT_DEV    ? mount_dev(m, pm, err)
+                : pm->kind == PLAN_MOUNT_LAYERS ? mount_layers(m, pm, err)
+                                                : mount_cgroup(a, m, pm, err);
         if (r < 0)
             return -1;
     }

@@ -82,20 +82,9 @@ static int clone_foreign(const char *source, bool *ret_keeps_owners)
     return mount_clone_of(pid, source + n);
 }
 
-// "X-mount.subdir=DIR", as mount(8) has it: only that directory of the source, which may be foreign (a volume's): it is
-// resolved as if the source were the root, and what was found is what is cloned. NULL: none.
-static const char *subdir_of(const struct plan_mount *m)
-{
-    static const char key[] = "X-mount.subdir=";
-    for (size_t i = 0; m->data && m->data[i]; i++)
-        if (str_has_prefix(m->data[i], key))
-            return m->data[i] + sizeof key - 1;
-    return NULL;
-}
-
 static int clone_source(const struct plan_mount *m, const char *path)
 {
-    const char *subdir = subdir_of(m);
+    const char *subdir = plan_mount_subdir(m);
     if (!subdir)
         return mount_clone(AT_FDCWD, path, m->is_recursive);
     int source CLEANUP(cleanup_close) = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -289,6 +278,26 @@ static int create_overlay(struct apply *a, struct error *err)
     return r < 0 ? fs_error(err, r, a->overlay_fd, "mount the root file system") : 0;
 }
 
+// A view of an image's layers, through the same clone of their parent.
+static int make_view(const struct apply *a, struct plan_mount *m, struct error *err)
+{
+    int context CLEANUP(cleanup_close) = mount_open_fs("overlay");
+    int r = context < 0 ? context : overlay_create(context, a->layers_fd, m->lower, FD_NONE, false);
+    if (r == 0)
+        r = m->fd = mount_take(context, m->set | MOUNT_ATTR_RDONLY);
+    return r < 0 ? fs_error(err, r, context, "mount an image") : 0;
+}
+
+static int create_overlays(struct apply *a, struct error *err)
+{
+    if (create_overlay(a, err) < 0)
+        return -1;
+    for (size_t i = 0; i < a->plan->mount_count; i++)
+        if (a->plan->mounts[i].kind == PLAN_MOUNT_LAYERS && make_view(a, &a->plan->mounts[i], err) < 0)
+            return -1;
+    return 0;
+}
+
 // --- all
 
 static int open_cgroups(struct apply *a, const struct plan_mount *m, struct error *err)
@@ -334,7 +343,7 @@ int sources_open(struct apply *a, struct error *err)
             return -1;
     }
     if (!p->has_userns && has_layers(p))
-        return create_overlay(a, err);
+        return create_overlays(a, err);
     return 0;
 }
 
@@ -364,5 +373,5 @@ int sources_finish(struct apply *a, struct error *err)
         return 0;
     if (map_ids(a, err) < 0)
         return -1;
-    return has_layers(a->plan) ? create_overlay(a, err) : 0;
+    return has_layers(a->plan) ? create_overlays(a, err) : 0;
 }

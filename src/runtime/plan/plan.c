@@ -104,6 +104,20 @@ static int plan_identity(const struct runtime_plan *p, struct error *err)
     return 0;
 }
 
+// An overlay without an upper directory over the parent of the root's layers (struct runtime_rootfs).
+static bool take_layers(const struct runtime_plan *p, struct plan_mount *m)
+{
+    static const char key[] = "lowerdir=";
+    const struct runtime_rootfs *root = p->spec.rootfs;
+    if (!streq(m->type, "overlay") || !root || !root->lower || !m->source ||
+        !streq(m->source, root->layers_dir))
+        return false;
+    for (size_t i = 0; m->data && m->data[i]; i++)
+        if (str_has_prefix(m->data[i], key))
+            m->lower = strv_split(m->data[i] + sizeof key - 1, ":", false);
+    return m->lower;
+}
+
 static int plan_mounts(struct runtime_plan *p, struct error *err)
 {
     const struct oci_runtime_config *c = p->config;
@@ -119,6 +133,8 @@ static int plan_mounts(struct runtime_plan *p, struct error *err)
             m->kind = PLAN_MOUNT_DEV;
         else if (streq(m->type, "cgroup") || streq(m->type, "cgroup2"))
             m->kind = PLAN_MOUNT_CGROUP;
+        else if (take_layers(p, m))
+            m->kind = PLAN_MOUNT_LAYERS;
     }
     return 0;
 }
