@@ -422,7 +422,7 @@ ENDPOINTS = {
     "POST /exec/{id}/start": hijacks("POST", "/exec/{exec}/start", {"Detach": False, "Tty": False}),
     "GET /exec/{id}/json": call("GET", "/exec/{exec}/json", 200, shows='"ContainerID"'),
     "POST /exec/{id}/resize": call("POST", "/exec/{exec}/resize?h=40&w=80", (200, 404, 409, 500)),
-    "GET /images/json": call("GET", "/images/json?all=1", 200, shows="busybox"),
+    "GET /images/json": call("GET", "/images/json?all=1&shared-size=1", 200, shows="busybox"),
     "POST /images/create": call("POST", "/images/create?fromSrc=-&repo=t-imported&tag=1", 200, EMPTY_TAR, headers={"Content-Type": "application/x-tar"}),
     "GET /images/{name}/json": call("GET", "/images/busybox/json", 200, shows='"Id"'),
     "GET /images/{name}/history": call("GET", "/images/busybox/history", 200, shows="CreatedBy"),
