@@ -93,12 +93,12 @@ struct stopped {
 };
 
 // Relative to the directory of the layers; topmost first.
-static char **lower_of(const struct container *c, bool with_upper)
+static char **lower_of(const struct container *c, enum container_view_kind kind)
 {
     char **lower = NULL;
-    if (with_upper)
+    if (kind != VIEW_WRITE && kind != VIEW_IMAGE)
         strv_take(&lower, xasprintf("../containers/%s/upper", c->id));
-    char **layers = container_lower_directories(c);
+    char **layers = kind == VIEW_LAYERS ? layer_view_paths(c->diff_ids) : container_lower_directories(c);
     for (size_t i = 0; layers[i]; i++)
         strv_push(&lower, layers[i]);
     strv_free(layers);
@@ -108,7 +108,7 @@ static char **lower_of(const struct container *c, bool with_upper)
 static int mount_overlay(const struct container *c, enum container_view_kind kind)
 {
     bool is_written = kind == VIEW_WRITE, is_volatile = c->config.is_auto_remove;
-    CLEANUP(strv_freep) char **lower = lower_of(c, kind != VIEW_WRITE && kind != VIEW_IMAGE);
+    CLEANUP(strv_freep) char **lower = lower_of(c, kind);
     CLEANUP(cleanup_close)
     int layers = open(layer_directory(c->service->store), O_PATH | O_DIRECTORY | O_CLOEXEC);
     CLEANUP(cleanup_close)
@@ -214,6 +214,12 @@ static void take_locks(struct container *c, bool is_written)
     }
 }
 
+// The same whether the container runs or not.
+static bool is_of_disk(enum container_view_kind kind)
+{
+    return kind == VIEW_IMAGE || kind == VIEW_LAYERS;
+}
+
 static int open_locked(struct container *c, enum container_view_kind kind, struct container_view *view)
 {
     struct stopped stopped = { c, kind, view };
@@ -224,7 +230,7 @@ static int open_locked(struct container *c, enum container_view_kind kind, struc
     pthread_mutex_unlock(&c->lock);
     if (is_gone)
         return -EIDRM;
-    if (is_running && kind != VIEW_IMAGE)
+    if (is_running && !is_of_disk(kind))
         return open_running(c, pid, kind == VIEW_ROOT, view);
     return thread_run_aside(open_stopped_aside, &stopped);
 }
@@ -241,7 +247,7 @@ int container_view_open(struct container *c, enum container_view_kind kind, stru
         take_locks(c, kind == VIEW_WRITE);
         r = open_locked(c, kind, &view);
         pthread_mutex_unlock(&c->operation);
-        if (r < 0 || view.is_of_process || kind == VIEW_IMAGE) {
+        if (r < 0 || view.is_of_process || is_of_disk(kind)) {
             pthread_rwlock_unlock(&c->root);
             view.held = r < 0 ? &c->root : NULL;
         }

@@ -11,10 +11,12 @@
 struct container;
 
 enum container_view_kind {
-    VIEW_READ,  // what the container sees, with its volumes and binds
-    VIEW_WRITE, // the same for writing
-    VIEW_ROOT,  // the root file system alone, for reading
-    VIEW_IMAGE, // what the container began with, for reading
+    VIEW_READ,   // what the container sees, with its volumes and binds
+    VIEW_WRITE,  // the same for writing
+    VIEW_ROOT,   // the root file system alone, for reading
+    VIEW_IMAGE,  // what the container began with, for reading
+    VIEW_LAYERS, // the image's layers and the container's own, without the places the runtime mounts on; for reading. Neither a
+                 // start nor a run is kept away: whoever wants it to hold still pauses the container
 };
 
 struct container_view {
