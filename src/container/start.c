@@ -356,11 +356,29 @@ char **container_lower_directories(const struct container *c)
     return lower;
 }
 
+// Where hooks look the container up: what an OCI runtime is given as a directory. The root file system is shown on "rootfs" to
+// those that run in the container's mount namespace. Readable for them, who may be nobody on the host.
+static int make_bundle(const struct container *c, const json_t *spec, struct error *err)
+{
+    const json_t *map = json_array_get(json_get_array(json_get_object(spec, "linux"), "uidMappings"), 0);
+    uid_t owner = (uid_t)json_get_int(map, "hostID", 0);
+    CLEANUP(cleanup_free) char *path = xasprintf("%s/config.json", c->state_directory);
+    CLEANUP(cleanup_free) char *root = xasprintf("%s/rootfs", c->state_directory);
+    CLEANUP(cleanup_free) char *text = json_text(spec);
+    int r = mkdir(root, 0755) < 0 && errno != EEXIST ? -errno : 0;
+    if (r == 0)
+        r = file_replace_at(AT_FDCWD, path, 0600, text, strlen(text), false);
+    if (r == 0 && chown(path, owner, owner) < 0)
+        r = -errno;
+    return r < 0 ? error_errno(err, r, "make a bundle for hooks") : 0;
+}
+
 static int spawn(struct container *c, json_t *spec, const struct shim_log_options *log,
                  struct shim_start *ret, struct error *err)
 {
     int seccomp_fd;
-    if (container_seccomp_program(c, &seccomp_fd, err) < 0)
+    if (container_seccomp_program(c, &seccomp_fd, err) < 0 ||
+        (json_object_get(spec, "hooks") && make_bundle(c, spec, err) < 0))
         return -1;
     char **lower = container_lower_directories(c);
     CLEANUP(cleanup_free) char *layers = xstrdup(layer_directory(c->service->store));

@@ -26,6 +26,7 @@ struct apply {
     int overlay_fd;                     // the overlay's context: created by the parent, mounted by the child
     int layers_fd, upper_fd;
     int null_fd;
+    int place_fd; // with hooks: where the root is shown to them, else FD_NONE
     int userns_fd;
     int sock[2];        // [0] parent's, [1] child's end of the report channel
     const void *filter; // seccomp BPF, NULL: none
@@ -40,10 +41,12 @@ void runtime_close_late(struct runtime_container *container);
 
 // report.c: one SOCK_SEQPACKET pair a process; packets are plain structs between two copies of the same
 // program.
-enum report_type { REPORT_ERROR = 1, REPORT_TERMINAL, REPORT_READY };
+enum report_type { REPORT_ERROR = 1, REPORT_TERMINAL, REPORT_READY, REPORT_HOOKS };
 int report_channel(int sock[2], struct error *err);
 void report_error(int fd, const struct error *error);
 int report_ready(int fd, struct error *err);
+// The mounts are made: it is the hooks' turn. The answer is a barrier.
+int report_hooks(int fd, struct error *err);
 int report_terminal(int fd, int terminal_fd, struct error *err);
 // Blocks for the next packet. REPORT_*; 0: the channel was closed; -1: error (also when an error was
 // reported: then *err is what the child said). *ret_terminal_fd is set by REPORT_TERMINAL.

@@ -1,4 +1,4 @@
-// Theory of operation. In the child's own mount namespace: the root is attached on top of "/", everything
+// Theory of operation. In the child's own mount namespace: the root is attached on top of "/" (for hooks: where they expect it), everything
 // else is attached below it by descriptor, and pivot_root then makes it the root and drops the host's tree.
 // New file systems are made while the old tree is still there: the kernel lets a user namespace mount proc
 // and sysfs only where it already sees one. Targets are resolved in the root (kernel/path.h) and attached by
@@ -38,7 +38,8 @@ int child_mount_root(struct apply *a, struct child_mounts *m, struct error *err)
         root = mount_take(a->overlay_fd, 0);
     if (root < 0)
         return error_errno(err, root, "mount the root file system");
-    int target CLEANUP(cleanup_close) = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int target CLEANUP(cleanup_close) =
+        open(a->plan->has_create_hooks ? "." : "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
     int r = target < 0 ? -errno : mount_attach(root, target);
     if (r < 0)
         return error_errno(err, r, "attach the root file system");

@@ -316,6 +316,17 @@ static int open_cgroups(struct apply *a, const struct plan_mount *m, struct erro
     return 0;
 }
 
+// Where hooks look for the root, which is shown there to the container's own processes only.
+static int open_place(struct apply *a, struct error *err)
+{
+    const char *bundle = a->plan->spec.bundle, *path = a->plan->config->root_path;
+    char full[PATH_MAX];
+    int n =
+        snprintf(full, sizeof full, "%s%s%s", path[0] == '/' ? "" : bundle, path[0] == '/' ? "" : "/", path);
+    a->place_fd = n < (int)sizeof full ? open(full, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW) : -1;
+    return a->place_fd < 0 ? error_errno(err, errno, "open the place of the root, %s", full) : 0;
+}
+
 static int open_join(struct plan_join *join, struct error *err)
 {
     join->fd = open(join->path, O_RDONLY | O_CLOEXEC);
@@ -331,7 +342,7 @@ int sources_open(struct apply *a, struct error *err)
     for (size_t i = 0; i < p->join_count; i++)
         if (open_join(&p->joins[i], err) < 0)
             return -1;
-    if (open_root(a, err) < 0)
+    if (open_root(a, err) < 0 || (p->has_create_hooks && open_place(a, err) < 0))
         return -1;
     for (size_t i = 0; i < p->mount_count; i++) {
         struct plan_mount *m = &p->mounts[i];

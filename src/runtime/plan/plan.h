@@ -64,6 +64,7 @@ struct runtime_plan {
     struct oci_device_rule *device_rules; // empty: no device control
     size_t device_rule_count;
     bool wants_cpuset;
+    bool has_create_hooks; // hooks that are run while the container is made
 };
 
 // plan/mount_options.c: options of one mount into flags and data. ERROR_INVALID names the option.
