@@ -482,6 +482,26 @@ static void build_paths(const struct spec_inputs *in, struct oci_runtime_config 
         c->readonly_paths = strv_split(readonly, " ", false);
 }
 
+static void add_sysctl(const struct container_config *config, struct oci_runtime_config *c, const char *key,
+                       const char *value)
+{
+    for (size_t i = 0; i < config->sysctl_count; i++) // the client's own come first
+        if (streq(config->sysctls[i].key, key))
+            return;
+    c->sysctls = xreallocarray(c->sysctls, c->sysctl_count + 1, sizeof *c->sysctls);
+    c->sysctls[c->sysctl_count++] = (struct oci_sysctl){ .key = xstrdup(key), .value = xstrdup(value) };
+}
+
+// As Docker does: in a network of its own nobody needs a capability for a low port, or for ping. All groups of the container's
+// may ping; Docker leaves that out with a user namespace, because it would name groups that are not mapped.
+static void add_network_sysctls(const struct spec_inputs *in, struct oci_runtime_config *c)
+{
+    if (in->config->network.kind == NS_MODE_HOST || in->config->network.kind == NS_MODE_CONTAINER)
+        return;
+    add_sysctl(in->config, c, "net.ipv4.ip_unprivileged_port_start", "0");
+    add_sysctl(in->config, c, "net.ipv4.ping_group_range", in->userns_first_id ? "0 65535" : "0 2147483647");
+}
+
 static void build_rest(const struct spec_inputs *in, struct oci_runtime_config *c)
 {
     const struct container_config *config = in->config;
@@ -495,6 +515,7 @@ static void build_rest(const struct spec_inputs *in, struct oci_runtime_config *
         c->sysctls[c->sysctl_count++] = (struct oci_sysctl){ .key = xstrdup(config->sysctls[i].key),
                                                              .value = xstrdup(config->sysctls[i].value) };
     }
+    add_network_sysctls(in, c);
 }
 
 static int build_cdi(const struct spec_inputs *in, struct oci_runtime_config *c, struct error *err)

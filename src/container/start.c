@@ -73,17 +73,19 @@ static int running_pid(struct container *other, const char *what, pid_t *ret, st
                                   other->id);
 }
 
-// The container whose namespaces are joined brings its user namespace with it: a process in another one could
-// not use them. So there can be only one.
-static int take_userns(struct spec_inputs *in, const struct container *other, pid_t pid, bool is_first,
+// The first joined container with a user namespace of its own brings it along: over what it owns the new container's processes
+// have their capabilities, as in Docker. Over the namespaces of a further container with another one they have none (the runtime
+// joins them with the host's privileges). The process is asked: it may have its user namespace from a third container itself.
+static int take_userns(struct spec_inputs *in, const struct container *other, pid_t pid,
                        struct join_paths *paths, struct error *err)
 {
-    if (!is_first && in->userns_first_id != other->userns_first_id)
-        return error_set(
-            err, ERROR_INVALID,
-            "the containers whose namespaces are to be joined have user namespaces of their own: start "
-            "them with --userns=host, or join one only");
-    in->userns_first_id = other->userns_first_id;
+    struct archive_ids ids;
+    if (in->userns_first_id)
+        return 0;
+    int r = container_view_ids(pid, &ids);
+    if (r < 0)
+        return error_errno(err, r, "join namespaces of container %s", other->id);
+    in->userns_first_id = ids.first;
     if (!in->userns_first_id)
         return 0;
     snprintf(paths->userns, sizeof paths->userns, "/proc/%d/ns/user", pid);
@@ -104,15 +106,13 @@ static int join_others(struct container *c, struct spec_inputs *in, struct join_
         { &c->config.network, "network namespace", "net", paths->netns, &in->netns_path },
         { &c->config.ipc, "IPC", "ipc", paths->ipcns, &in->ipcns_path },
     };
-    bool is_first = true;
     for (size_t i = 0; i < sizeof joins / sizeof *joins; i++) {
         CLEANUP(container_unrefp) struct container *other = NULL;
         pid_t pid;
         if (joins[i].mode->kind != NS_MODE_CONTAINER)
             continue;
         if (container_find(c->service, joins[i].mode->container, &other, err) < 0 ||
-            running_pid(other, joins[i].what, &pid, err) < 0 ||
-            take_userns(in, other, pid, is_first, paths, err) < 0)
+            running_pid(other, joins[i].what, &pid, err) < 0 || take_userns(in, other, pid, paths, err) < 0)
             return -1;
         if (joins[i].mode == &c->config.ipc && !other->config.has_shareable_ipc)
             return error_set(
@@ -120,7 +120,6 @@ static int join_others(struct container *c, struct spec_inputs *in, struct join_
                 "cannot join IPC of container %s: non-shareable IPC (hint: use IpcMode:shareable for the "
                 "donor container)",
                 joins[i].mode->container);
-        is_first = false;
         snprintf(joins[i].text, sizeof paths->netns, "/proc/%d/ns/%s", pid, joins[i].file);
         *joins[i].path = joins[i].text;
         if (joins[i].mode == &c->config.ipc) {
@@ -131,12 +130,19 @@ static int join_others(struct container *c, struct spec_inputs *in, struct join_
     return 0;
 }
 
-// Who joins another's network is on the network under its names: the files and the host name are the other's.
+// Who joins another's network is on the network under its names: the files and the host name are the other's; or of whom that one
+// has joined. There is an end to it, because each was made after the one it joins.
 static int network_owner(struct container *c, struct container **ret, struct error *err)
 {
-    if (c->config.network.kind == NS_MODE_CONTAINER)
-        return container_find(c->service, c->config.network.container, ret, err);
-    *ret = container_ref(c);
+    CLEANUP(container_unrefp) struct container *owner = container_ref(c);
+    while (owner->config.network.kind == NS_MODE_CONTAINER) {
+        struct container *next = NULL;
+        if (container_find(c->service, owner->config.network.container, &next, err) < 0)
+            return -1;
+        container_unref(owner);
+        owner = next;
+    }
+    *ret = TAKE_PTR(owner);
     return 0;
 }
 

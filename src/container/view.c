@@ -51,7 +51,7 @@ static int check_process(const struct container *c, pid_t pid)
 }
 
 // "0 1048576 65536": its user namespace has one range, which begins with its root; the host's is its own image.
-static int read_ids(pid_t pid, struct archive_ids *ret)
+int container_view_ids(pid_t pid, struct archive_ids *ret)
 {
     CLEANUP(str_done) struct str text = STR_INIT;
     char path[48];
@@ -75,7 +75,7 @@ static int open_running(struct container *c, pid_t pid, bool is_bare, struct con
     CLEANUP(cleanup_close) int pidfd = pidfd_open(pid);
     int r = pidfd < 0 ? pidfd : check_process(c, pid);
     if (r == 0)
-        r = read_ids(pid, &view->ids);
+        r = container_view_ids(pid, &view->ids);
     if (r == 0 && pidfd_wait(pidfd, 0) != 0) // all this was read of the process that pidfd is
         r = -ESRCH;
     if (r < 0)

@@ -31,18 +31,12 @@ static int become_root_inside(struct error *err)
     return 0;
 }
 
-static int join_namespaces(const struct apply *a, struct error *err)
+// All others it was born in.
+static int enter_cgroup_namespace(const struct apply *a, struct error *err)
 {
-    for (size_t i = 0; i < a->plan->join_count; i++) {
-        const struct plan_join *j = &a->plan->joins[i];
-        if (j->type == OCI_NS_USER || j->type == OCI_NS_PID) // clone.c was there before
-            continue;
-        if (setns(j->fd, 0) < 0)
-            return error_errno(err, errno, "join namespace %s", j->path);
-    }
-    if (a->plan->wants_new_cgroupns && unshare(CLONE_NEWCGROUP) < 0)
-        return error_errno(err, errno, "new cgroup namespace");
-    return 0;
+    return a->plan->wants_new_cgroupns && unshare(CLONE_NEWCGROUP) < 0
+               ? error_errno(err, errno, "new cgroup namespace")
+               : 0;
 }
 
 static int raise_loopback(struct error *err)
@@ -134,7 +128,7 @@ static int set_up(struct apply *a, int (*wait)(struct apply *a, struct error *er
         return error_errno(err, errno, "make namespaces");
     if (a->plan->has_userns && become_root_inside(err) < 0)
         return -1;
-    if (join_namespaces(a, err) < 0 || set_names(a, err) < 0 || set_up_files(a, &slave, err) < 0)
+    if (enter_cgroup_namespace(a, err) < 0 || set_names(a, err) < 0 || set_up_files(a, &slave, err) < 0)
         return -1;
     if (process_stdio(a->plan->spec.stdio, a->null_fd, slave, err) < 0)
         return -1;

@@ -134,14 +134,9 @@ static void remember(struct child_mounts *m, const struct plan_mount *pm, int *f
         m->devpts_fd = TAKE_FD(*fd);
 }
 
-static int mount_fs(struct child_mounts *m, const struct plan_mount *pm, struct error *err)
+static int make_fs(const struct plan_mount *pm, int target, struct error *err)
 {
     struct stat st;
-    int target CLEANUP(cleanup_close) = open_target(m, pm, err);
-    if (target < 0)
-        return -1;
-    if (!streq(pm->type, "proc") && !may_cover(m, pm, target))
-        return refuse_proc(pm, err);
     bool has_target = fstat(target, &st) == 0;
     int context CLEANUP(cleanup_close) = mount_open_fs(pm->type);
     if (context < 0)
@@ -149,12 +144,22 @@ static int mount_fs(struct child_mounts *m, const struct plan_mount *pm, struct 
     int r = configure(context, pm, &st, has_target);
     if (r == 0)
         r = mount_create(context);
-    if (r < 0)
-        return fs_error(err, r, context, pm);
-    int fd CLEANUP(cleanup_close) = mount_take(context, pm->set);
+    if (r == 0)
+        r = mount_take(context, pm->set);
+    return r < 0 ? fs_error(err, r, context, pm) : r;
+}
+
+static int mount_fs(struct child_mounts *m, struct plan_mount *pm, struct error *err)
+{
+    int target CLEANUP(cleanup_close) = open_target(m, pm, err);
+    if (target < 0)
+        return -1;
+    if (!streq(pm->type, "proc") && !may_cover(m, pm, target))
+        return refuse_proc(pm, err);
+    int fd CLEANUP(cleanup_close) = pm->fd >= 0 ? TAKE_FD(pm->fd) : make_fs(pm, target, err);
     if (fd < 0)
-        return fs_error(err, fd, context, pm);
-    r = mount_attach(fd, target);
+        return -1;
+    int r = mount_attach(fd, target);
     if (r == 0 && (pm->propagation & (FLAG_SHARED | FLAG_SLAVE)))
         r = mount_set(fd, "", false, 0, 0, pm->propagation);
     if (r < 0)
@@ -238,6 +243,7 @@ static int mount_cgroup(const struct apply *a, struct child_mounts *m, const str
     struct plan_mount tmpfs = { .destination = pm->destination,
                                 .type = "tmpfs",
                                 .source = "cgroup",
+                                .fd = FD_NONE,
                                 .set = (pm->set & ~(uint64_t)MOUNT_ATTR_RDONLY) | MOUNT_ATTR_NOSUID |
                                        MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC };
     char *data[] = { (char[]){ "mode=755" }, NULL };

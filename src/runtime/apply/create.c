@@ -127,14 +127,13 @@ __attribute__((noreturn)) static void run_child(void *context)
 
 static int clone_container(struct apply *a, struct error *err)
 {
-    const struct plan_join *user = find_join(a->plan, OCI_NS_USER), *pid = find_join(a->plan, OCI_NS_PID);
     if (a->plan->has_create_hooks) // it stands on the place of its root when it makes its mount namespace
         a->late_flags = CLONE_NEWNS;
     struct clone_request request = {
         .flags = a->plan->clone_flags & ~a->late_flags,
         .cgroup_fd = a->cgroups.fd,
-        .userns_fd = user ? user->fd : FD_NONE,
-        .pidns_fd = pid ? pid->fd : FD_NONE,
+        .joins = a->plan->joins,
+        .join_count = a->plan->join_count,
         .target_pidfd = FD_NONE,
         .run = run_child,
         .context = a,

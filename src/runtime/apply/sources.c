@@ -72,13 +72,13 @@ static void fs_identity_end(const struct runtime_plan *p, const struct capabilit
 // --- binds
 
 // "/proc/<pid>/root/<path>" is a mount of another mount namespace, which can only be cloned from within: another container's
-// /dev/shm, whose owners are right as they are.
-static int clone_foreign(const char *source, bool *ret_keeps_owners)
+// /dev/shm. In the same user namespace its owners are right as they are, and the kernel refuses a map; in another one the map
+// makes them so.
+static int clone_foreign(const char *source)
 {
     int pid, n = 0;
     if (sscanf(source, "/proc/%d/root%n", &pid, &n) != 1 || n == 0 || source[n] != '/')
         return -EINVAL;
-    *ret_keeps_owners = true;
     return mount_clone_of(pid, source + n);
 }
 
@@ -103,7 +103,7 @@ static int open_bind(const struct apply *a, struct plan_mount *m, struct error *
         return error_set(err, ERROR_INVALID, "mount source %s: path too long", m->source);
     m->fd = clone_source(m, path);
     if (m->fd == -EINVAL)
-        m->fd = clone_foreign(path, &m->keeps_owners);
+        m->fd = clone_foreign(path);
     if (m->fd < 0 || fstat(m->fd, &st) < 0)
         return error_errno(err, m->fd < 0 ? m->fd : errno, "mount source %s", path);
     m->is_source_directory = S_ISDIR(st.st_mode);
@@ -163,7 +163,7 @@ static int fill_dev(const struct apply *a, int dev_fd, struct error *err)
     return 0;
 }
 
-static int configure(int context_fd, char *const *data)
+int sources_configure(int context_fd, char *const *data)
 {
     int r = 0;
     for (size_t i = 0; data && data[i] && r == 0; i++) {
@@ -186,7 +186,7 @@ static int make_dev(const struct apply *a, struct plan_mount *m, struct error *e
     int context CLEANUP(cleanup_close) = mount_open_fs("tmpfs"); // the opener owns its root directory
     int r = context < 0 ? context : mount_config(context, "source", "tmpfs");
     if (r == 0)
-        r = configure(context, m->data);
+        r = sources_configure(context, m->data);
     if (r == 0)
         r = mount_create(context);
     if (r == 0)
@@ -342,6 +342,8 @@ int sources_open(struct apply *a, struct error *err)
     for (size_t i = 0; i < p->join_count; i++)
         if (open_join(&p->joins[i], err) < 0)
             return -1;
+    if (joined_mounts_make(a, err) < 0)
+        return -1;
     if (open_root(a, err) < 0 || (p->has_create_hooks && open_place(a, err) < 0))
         return -1;
     for (size_t i = 0; i < p->mount_count; i++) {

@@ -22,9 +22,9 @@ struct plan_mount {
     uint64_t recursive_set, recursive_clear; // the same for the whole tree (rro, ...)
     uint64_t propagation;                    // MS_PRIVATE ...; 0: private
     bool is_propagation_recursive;
-    bool is_recursive;        // rbind
-    bool keeps_owners;        // without the container's idmap
-    int fd;                   // apply: the detached mount made by the parent, else FD_NONE
+    bool is_recursive; // rbind
+    bool keeps_owners; // without the container's idmap
+    int fd;            // apply: the detached mount made by the parent, else FD_NONE (PLAN_MOUNT_FS: joined.c)
     bool is_source_directory; // apply: of a bind
 };
 
