@@ -84,10 +84,11 @@ int runtime_create_begin(struct runtime_plan *plan, struct runtime_embryo *embry
                          struct runtime_container *ret, struct error *err);
 int runtime_create_finish(struct runtime_plan *plan, struct runtime_container *container, struct error *err);
 // Let it execve and report what came of it: ERROR_NOT_FOUND (exit 127 in Docker: "exec: \"x\": executable file not found in
-// $PATH"), ERROR_INTERNAL (a startContainer or poststart hook failed; after the latter the process is still to be destroyed), ERROR_DENIED (126: permission denied), ERROR_INVALID (126: exec format error, bad cwd) or 0.
+// $PATH"), ERROR_DENIED (126: permission denied), ERROR_INVALID (126: exec format error, bad cwd), ERROR_INTERNAL (a startContainer
+// or poststart hook failed; after the latter the process is still to be destroyed) or 0.
 int runtime_start(struct runtime_container *container, struct error *err);
-// Kill what is left, remove the cgroups (bounded wait), run the poststop hooks, release descriptors. Never fails loudly: what could not be removed
-// is in *err with a negative result.
+// Kill what is left, remove the cgroups (bounded wait), run the poststop hooks, release descriptors. Never fails loudly: what could
+// not be removed, or the first hook that failed, is in *err with a negative result.
 int runtime_destroy(struct runtime_container *container, struct error *err);
 
 // Write these limits to the cgroups of a container that runs; what is not given stays. A file that the kernel refuses at first
