@@ -1,6 +1,7 @@
 // Theory of operation. The new layer is made in one pass: the upper directory is walked and written as a tar, in the layer
 // format, while the layer store reads, hashes and unpacks it (archive/stream). So a commit costs what the
-// container changed, whatever its image holds. Squashed, what is walked is a view of all layers, merged by overlay. A walk that fails makes the reading end fail too, never a shorter layer.
+// container changed, whatever its image holds. Squashed, what is walked is a view of all layers, merged by overlay. A walk that
+// fails makes the reading end fail too, never a shorter layer.
 #include "container/commit.h"
 
 #include "archive/stream.h"
