@@ -39,6 +39,9 @@ struct bind_mount {
     bool copies_up;                            // an empty volume takes over what the image has at the target
     char *subpath;                             // only this directory of it; NULL: all
     json_t *labels, *driver_options;           // of one that is made on demand; NULL: none
+    // An image, seen through its layers and never written to: `source` is its id once the container has been made.
+    char *image;   // as the client named it; NULL: none
+    char **layers; // diff ids, bottom first
 };
 
 struct tmpfs_mount {

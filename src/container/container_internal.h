@@ -186,6 +186,8 @@ int container_write_run_file(struct container *c);
 // At create: everything that config.binds leaves open is settled (volumes made and held, copy-up done, --volumes-from looked up),
 // and mounts_document made. What was made on failure is taken back by mounts_release and mounts_discard.
 int mounts_resolve(struct container *c, struct error *err);
+// Is one of its mounts a view of this image?
+bool mounts_use_image(const struct container *c, const char *image_id);
 // After a restart of the engine: config.binds from the record's document (NULL: an old record), volumes held.
 void mounts_load(struct container *c, json_t *document);
 // The container is going: its volumes are no longer in use (memory only, repeats are harmless) / the anonymous ones that

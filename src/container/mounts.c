@@ -154,13 +154,38 @@ static int fill_volumes(struct container *c, struct error *err)
     return 0;
 }
 
+// --- images
+// As Docker does, at create: a later image of the same name is none of this container's business.
+static int find_images(struct container *c, struct error *err)
+{
+    for (size_t i = 0; i < c->config.bind_count; i++) {
+        struct bind_mount *b = &c->config.binds[i];
+        CLEANUP(image_freep) struct image *image = NULL;
+        if (!b->image || b->source) // of another container's mount it is known
+            continue;
+        if (image_get(c->service->images, b->image, &image, err) < 0)
+            return -1;
+        b->source = xstrdup(image->id);
+        b->layers = strv_copy(image->diff_ids);
+    }
+    return 0;
+}
+
+bool mounts_use_image(const struct container *c, const char *image_id)
+{
+    for (size_t i = 0; i < c->config.bind_count; i++)
+        if (c->config.binds[i].image && streq(c->config.binds[i].source, image_id))
+            return true;
+    return false;
+}
+
 // --- the document
 static json_t *document_of(const struct bind_mount *b)
 {
     json_t *m = json_object();
-    json_set_string(m, "Type", b->is_volume ? "volume" : "bind");
-    if (b->is_volume)
-        json_set_string(m, "Name", b->volume);
+    json_set_string(m, "Type", b->is_volume ? "volume" : b->image ? "image" : "bind");
+    if (b->is_volume || b->image)
+        json_set_string(m, "Name", b->image ? b->image : b->volume);
     json_set_string(m, "Source", b->source);
     json_set_string(m, "Destination", b->target);
     if (b->is_volume)
@@ -175,14 +200,19 @@ static json_t *document_of(const struct bind_mount *b)
     json_set_bool(m, "createsSource", b->creates_source);
     if (b->subpath)
         json_set_string(m, "subpath", b->subpath);
+    if (b->image)
+        json_object_set_new(m, "layers", json_from_strv(b->layers));
     return m;
 }
 
 static struct bind_mount mount_of(const json_t *m)
 {
-    const char *propagation = json_get_string(m, "Propagation", "");
+    const char *propagation = json_get_string(m, "Propagation", ""), *name = json_get_string(m, "Name", NULL);
+    bool is_image = streq(json_get_string(m, "Type", ""), "image");
     return (struct bind_mount){ .is_volume = streq(json_get_string(m, "Type", ""), "volume"),
-                                .volume = xstrdup(json_get_string(m, "Name", NULL)),
+                                .volume = xstrdup(is_image ? NULL : name),
+                                .image = xstrdup(is_image ? name : NULL),
+                                .layers = json_get_strv(m, "layers"),
                                 .source = xstrdup(json_get_string(m, "Source", "")),
                                 .target = xstrdup(json_get_string(m, "Destination", "")),
                                 .mode = xstrdup(json_get_string(m, "Mode", "")),
@@ -207,7 +237,7 @@ int mounts_resolve(struct container *c, struct error *err)
     if (add_from_others(c, err) < 0)
         return -1;
     add_declared(&c->config);
-    if (make_volumes(c, err) < 0 || fill_volumes(c, err) < 0)
+    if (find_images(c, err) < 0 || make_volumes(c, err) < 0 || fill_volumes(c, err) < 0)
         return -1;
     make_document(c);
     return 0;

@@ -345,7 +345,7 @@ bool container_uses_image(void *service, const char *image_id, char container_id
     pthread_mutex_lock(&s->lock);
     for (const struct map_entry *e; (e = map_next(&s->by_id, &at));) {
         struct container *c = e->value;
-        if (!streq(c->image_id, image_id))
+        if (!streq(c->image_id, image_id) && !mounts_use_image(c, image_id))
             continue;
         pthread_mutex_lock(&c->lock);
         bool is_running = c->state.status == CONTAINER_RUNNING || c->state.status == CONTAINER_PAUSED;

@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "codec/json.h"
 #include "container/cdi.h"
+#include "store/layer.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -201,6 +202,17 @@ static void sort_by_depth(struct oci_runtime_config *c, size_t first)
         }
 }
 
+// As the runtime takes it (struct runtime_rootfs): directories below the same parent as the root file system's.
+static void add_image(const struct spec_inputs *in, const struct bind_mount *b, struct oci_runtime_config *c)
+{
+    CLEANUP(strv_freep) char **lower = layer_view_paths(b->layers);
+    CLEANUP(cleanup_free) char *joined = strv_join(lower, ":");
+    struct oci_mount *m = spec_add_mount(c, b->target, "overlay", in->layers_dir, "ro");
+    strv_take(&m->options, xasprintf("lowerdir=%s", joined));
+    if (b->subpath)
+        strv_take(&m->options, xasprintf("X-mount.subdir=%s", b->subpath));
+}
+
 static int build_mounts(const struct spec_inputs *in, struct oci_runtime_config *c, struct error *err)
 {
     const struct container_config *config = in->config;
@@ -208,6 +220,10 @@ static int build_mounts(const struct spec_inputs *in, struct oci_runtime_config 
     size_t first = c->mount_count;
     for (size_t i = 0; i < config->bind_count; i++) {
         const struct bind_mount *b = &config->binds[i];
+        if (b->image) {
+            add_image(in, b, c);
+            continue;
+        }
         if (!b->is_volume && ensure_source(b, err) < 0)
             return -1;
         const char *read_only = !b->is_read_only                           ? ""
@@ -466,6 +482,26 @@ static void build_paths(const struct spec_inputs *in, struct oci_runtime_config 
         c->readonly_paths = strv_split(readonly, " ", false);
 }
 
+static void add_sysctl(const struct container_config *config, struct oci_runtime_config *c, const char *key,
+                       const char *value)
+{
+    for (size_t i = 0; i < config->sysctl_count; i++) // the client's own come first
+        if (streq(config->sysctls[i].key, key))
+            return;
+    c->sysctls = xreallocarray(c->sysctls, c->sysctl_count + 1, sizeof *c->sysctls);
+    c->sysctls[c->sysctl_count++] = (struct oci_sysctl){ .key = xstrdup(key), .value = xstrdup(value) };
+}
+
+// As Docker does: in a network of its own nobody needs a capability for a low port, or for ping. All groups of the container's
+// may ping; Docker leaves that out with a user namespace, because it would name groups that are not mapped.
+static void add_network_sysctls(const struct spec_inputs *in, struct oci_runtime_config *c)
+{
+    if (in->config->network.kind == NS_MODE_HOST || in->config->network.kind == NS_MODE_CONTAINER)
+        return;
+    add_sysctl(in->config, c, "net.ipv4.ip_unprivileged_port_start", "0");
+    add_sysctl(in->config, c, "net.ipv4.ping_group_range", in->userns_first_id ? "0 65535" : "0 2147483647");
+}
+
 static void build_rest(const struct spec_inputs *in, struct oci_runtime_config *c)
 {
     const struct container_config *config = in->config;
@@ -479,6 +515,7 @@ static void build_rest(const struct spec_inputs *in, struct oci_runtime_config *
         c->sysctls[c->sysctl_count++] = (struct oci_sysctl){ .key = xstrdup(config->sysctls[i].key),
                                                              .value = xstrdup(config->sysctls[i].value) };
     }
+    add_network_sysctls(in, c);
 }
 
 static int build_cdi(const struct spec_inputs *in, struct oci_runtime_config *c, struct error *err)

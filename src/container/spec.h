@@ -14,6 +14,7 @@ struct spec_inputs {
     const char *id, *hostname;
     const char *hosts_path, *hostname_path, *resolv_conf_path; // absolute, on the host
     const char *cgroup_path;
+    const char *layers_dir;   // of the store; for mounts of images
     const char *init_path;    // of skiff-init, to be process 1; NULL: the command itself is
     uint32_t userns_first_id; // 0: the host's user namespace
     // Namespaces of another container or the host to be joined ("/proc/N/ns/net"); NULL: as config says.

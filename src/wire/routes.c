@@ -57,7 +57,7 @@ static const struct wire_route routes[] = {
     { WIRE_EXEC_INSPECT, "GET", "/exec/{id}/json", 0, "State and exit code of a further process" },
     { WIRE_EXEC_RESIZE, "POST", "/exec/{id}/resize", 0, "Terminal size; h, w" },
     // --- images
-    { WIRE_IMAGE_LIST, "GET", "/images/json", 0, "List; all, filters" },
+    { WIRE_IMAGE_LIST, "GET", "/images/json", 0, "List; all, filters, shared-size" },
     { WIRE_IMAGE_CREATE, "POST", "/images/create", 0,
       "Pull (fromImage, tag, platform) or import (fromSrc=-)" },
     { WIRE_IMAGE_LOAD, "POST", "/images/load", 0, "Load an archive of images" },
@@ -72,7 +72,7 @@ static const struct wire_route routes[] = {
     { WIRE_IMAGE_REMOVE, "DELETE", "/images/{name...}", 0, "Untag or remove; force" },
     { WIRE_NOT_YET, "GET", "/distribution/{name...}/json", 130, "Digest and platforms from the registry" },
     { WIRE_COMMIT, "POST", "/commit", 0,
-      "Image from a container; container, repo, tag, comment, author, pause, changes" },
+      "Image from a container; container, repo, tag, comment, author, pause, changes; ours: squash" },
     // --- build
     { WIRE_NOT_YET, "POST", "/build", 0, "Build an image" },
     { WIRE_BUILD_PRUNE, "POST", "/build/prune", 131, "Empty the build cache" },

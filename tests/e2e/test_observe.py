@@ -14,7 +14,7 @@ import urllib.parse
 
 import pytest
 
-from engine import UnixConnection, json_lines, wait_until
+from engine import UnixConnection, json_lines, make_tar, wait_until
 
 
 def start(engine, *command, options=(), image="busybox"):
@@ -385,6 +385,38 @@ def test_system_df(fresh_engine, busybox_rootfs):
     for command in (engine.skiff, engine.docker):
         shown = command("system", "df", "-v").stdout
         assert "runs" in shown and "1MB" in shown and "Build cache usage: 0B" in shown
+
+
+def test_shared_size_is_exact(fresh_engine):
+    engine = fresh_engine
+    tars = {name: make_tar([(name, name.encode() * n)]) for name, n in (("a", 1000), ("b", 200), ("c", 30))}
+    engine.import_image(tars["a"], "one:1", changes=())
+    for tag, name in (("two", "b"), ("three", "c")):  # both on the layer of `one`
+        made = engine.docker("create", "one:1", "x").stdout.strip()
+        engine.docker("cp", "-", f"{made}:/", input=tars[name])
+        engine.skiff("commit", made, f"{tag}:1")
+        engine.docker("rm", made)
+    engine.import_image(make_tar([("z", b"z" * 7)]), "alone:1", changes=())
+    expected = {"one:1": (1000, 1000), "two:1": (1200, 1000), "three:1": (1030, 1000), "alone:1": (7, 0)}
+
+    def sizes(path):
+        images = engine.api("GET", path)[2]
+        images = images["Images"] if "Images" in images else images
+        return {i["RepoTags"][0]: (i["Size"], i["SharedSize"]) for i in images}
+    for path in ("/images/json?shared-size=1", "/v1.42/images/json?shared-size=true", "/v1.51/system/df"):
+        assert sizes(path) == expected, path
+    for path in ("/images/json", "/v1.41/images/json?shared-size=1", "/images/json?shared-size=0"):
+        assert {shared for _, shared in sizes(path).values()} == {-1}, path
+    # what a filter leaves out is shared all the same
+    filters = urllib.parse.quote(json.dumps({"reference": ["two"]}))
+    assert sizes(f"/images/json?shared-size=1&filters={filters}") == {"two:1": (1200, 1000)}
+    df = engine.api("GET", "/v1.51/system/df")[2]
+    assert df["LayersSize"] == 1000 + 200 + 30 + 7 == 1000 + sum(size - shared for size, shared in expected.values())
+    for command in (engine.docker, engine.skiff):
+        lines = {line.split()[0]: line for line in command("system", "df", "-v").stdout.splitlines() if ":" not in line and line}
+        assert re.search(r"1\.2kB +1kB +200B", lines["two"]) and re.search(r"7B +0B +7B", lines["alone"]), lines
+    engine.docker("rmi", "two:1", "three:1")
+    assert sizes("/images/json?shared-size=1") == {"one:1": (1000, 0), "alone:1": (7, 0)}
 
 
 # --- attach over a WebSocket -----------------------------------------------------------------------------------------

@@ -408,12 +408,6 @@ def test_a_volume_over_a_file(clean, busybox):
     assert named.returncode != 0 and "not a directory" in named.stderr
 
 
-def test_mount_type_image_is_refused_by_name(clean, busybox):
-    status, _, answer = clean.api("POST", "/containers/create", body={
-        "Image": "busybox", "Cmd": ["true"], "HostConfig": {"Mounts": [{"Type": "image", "Source": "busybox", "Target": "/i"}]}})
-    assert status == 501 and 'mounts of type "image"' in answer["message"]
-
-
 # --- events, and skiff's own client
 
 def test_events(clean, busybox):

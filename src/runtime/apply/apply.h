@@ -26,6 +26,7 @@ struct apply {
     int overlay_fd;                     // the overlay's context: created by the parent, mounted by the child
     int layers_fd, upper_fd;
     int null_fd;
+    int place_fd; // with hooks: where the root is shown to them, else FD_NONE
     int userns_fd;
     int sock[2];        // [0] parent's, [1] child's end of the report channel
     const void *filter; // seccomp BPF, NULL: none
@@ -40,10 +41,12 @@ void runtime_close_late(struct runtime_container *container);
 
 // report.c: one SOCK_SEQPACKET pair a process; packets are plain structs between two copies of the same
 // program.
-enum report_type { REPORT_ERROR = 1, REPORT_TERMINAL, REPORT_READY };
+enum report_type { REPORT_ERROR = 1, REPORT_TERMINAL, REPORT_READY, REPORT_HOOKS };
 int report_channel(int sock[2], struct error *err);
 void report_error(int fd, const struct error *error);
 int report_ready(int fd, struct error *err);
+// The mounts are made: it is the hooks' turn. The answer is a barrier.
+int report_hooks(int fd, struct error *err);
 int report_terminal(int fd, int terminal_fd, struct error *err);
 // Blocks for the next packet. REPORT_*; 0: the channel was closed; -1: error (also when an error was
 // reported: then *err is what the child said). *ret_terminal_fd is set by REPORT_TERMINAL.
@@ -66,6 +69,11 @@ void cgroups_done(struct cgroups *c);
 // sources.c: what the parent opens or makes before the child exists, and what needs its user namespace.
 int sources_open(struct apply *a, struct error *err);
 int sources_finish(struct apply *a, struct error *err);
+// Options of a file system, "key=value" or "flag". 0 or -errno.
+int sources_configure(int context_fd, char *const *data);
+
+// joined.c: file systems that show a namespace which is not the container's own.
+int joined_mounts_make(struct apply *a, struct error *err);
 
 // embryo.c: tell it what its container is, and which document says so; then hand it what the parent opened, which is its
 // first barrier.
@@ -107,11 +115,17 @@ int process_identify_self(uint64_t *ret_dev, uint64_t *ret_ino, struct error *er
 // clone.c: a child in new namespaces, some of which may have to be joined first. 0 in the child.
 struct clone_request {
     uint64_t flags;
-    int cgroup_fd;           // or FD_NONE
-    int userns_fd, pidns_fd; // joined before the child is born; or FD_NONE
-    int target_pidfd;        // join these namespaces of that process (join_flags) before; or FD_NONE
+    int cgroup_fd; // or FD_NONE
+    const struct plan_join
+        *joins; // namespaces joined before the child is born, the user namespace last; NULL: none
+    size_t join_count;
+    int target_pidfd; // join these namespaces of that process (join_flags) before; or FD_NONE
     int join_flags;
     void (*run)(void *context) __attribute__((noreturn)); // the child
     void *context;
 };
+// The same for a mere function of ours, run as long as the caller sleeps, sharing memory and descriptors: in the namespaces of
+// `joins` but the user namespace, so with the host's privileges. Its result, or -errno.
+int clone_visit(const struct plan_join *joins, size_t join_count, int (*visit)(void *context), void *context,
+                struct error *err);
 int clone_child(const struct clone_request *request, pid_t *ret_pid, int *ret_pidfd, struct error *err);

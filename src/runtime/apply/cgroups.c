@@ -3,6 +3,7 @@
 // passed over unless a limit needs them: then the limit is refused by name. A directory that exists is used
 // as it is (v1 hierarchies may be one and the same under two names, cpu and cpuacct).
 #include "runtime/apply/apply.h"
+#include "runtime/apply/hooks.h"
 
 #include "base/clock.h"
 #include "base/fd.h"
@@ -377,5 +378,9 @@ int runtime_destroy(struct runtime_container *container, struct error *err)
     runtime_close_late(container);
     free(container->cgroup_path);
     container->cgroup_path = NULL;
+    struct runtime_hooks *hooks = TAKE_PTR(container->hooks);
+    if (hooks && hooks_poststop(hooks, result < 0 ? &(struct error){ 0 } : err) < 0)
+        result = -1;
+    hooks_free(hooks);
     return result;
 }

@@ -109,12 +109,9 @@ static int launch(struct exec *e, const struct cgroups *c, pid_t *ret_pid, int *
 {
     const struct runtime_exec_spec *spec = e->spec;
     int target CLEANUP(cleanup_close) = pidfd_open(spec->container_pid);
-    struct clone_request request = { .cgroup_fd = FD_NONE,
-                                     .userns_fd = FD_NONE,
-                                     .pidns_fd = FD_NONE,
-                                     .target_pidfd = target,
-                                     .run = run_child,
-                                     .context = e };
+    struct clone_request request = {
+        .cgroup_fd = FD_NONE, .target_pidfd = target, .run = run_child, .context = e
+    };
     if (target < 0)
         return error_errno(err, target, "container process %d", spec->container_pid);
     if (differing_namespaces(spec->container_pid, &request.join_flags, err) < 0)
