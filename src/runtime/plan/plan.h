@@ -68,6 +68,10 @@ struct runtime_plan {
 int plan_mount_options(const struct oci_mount *mount, struct plan_mount *ret, struct error *err);
 void plan_mount_done(struct plan_mount *mount);
 
+// plan/plan.c: a plan of what can change while a container runs: the mounts and devices of a configuration that has nothing else.
+// A mount of another kind than a bind or a new file system is ERROR_UNSUPPORTED.
+int plan_change_new(const struct oci_runtime_config *config, struct runtime_plan **ret, struct error *err);
+
 // plan/limits.c: the resources as files to write.
 struct plan_writes plan_limits_v1(const struct oci_resources *r);
 struct plan_writes plan_limits_v2(const struct oci_resources *r);
