@@ -64,11 +64,13 @@ struct container {
     char image_id[DIGEST_LEN + 1];
     char **diff_ids;                                                      // the image's layers, bottom first
     json_t *config_document, *host_config_document, *networking_document; // immutable once made
-    json_t *mounts_document;                                              // the same (mounts.c)
-    bool has_mounted;               // its volumes are mounted; guarded by operation
-    bool takes_volumes_along;       // anonymous volumes go with it; guarded by operation
-    struct container_config config; // immutable once made
-    uint32_t userns_first_id;       // own range, 0: none
+    json_t *mounts_document;  // immutable, replaced as a whole (mounts.c); guarded by lock
+    bool has_mounted;         // its volumes are mounted; guarded by operation
+    bool takes_volumes_along; // anonymous volumes go with it; guarded by operation
+    // Immutable once made but for what an update changes, which it does with operation and lock held: limits, binds, tmpfs,
+    // devices, ports. One of the two is enough to read these.
+    struct container_config config;
+    uint32_t userns_first_id; // own range, 0: none
 
     pthread_mutex_t operation;
     pthread_rwlock_t
@@ -180,6 +182,8 @@ void container_release_network(struct container *c);
 int container_seccomp_program(struct container *c, int *ret_fd, struct error *err);
 // <state dir>/run.json: what a later engine must know about this run. 0 or -errno.
 int container_write_run_file(struct container *c);
+// The same while it runs: there is a whole file at any moment.
+int container_replace_run_file(struct container *c);
 
 // --- mounts.c: volumes and binds of one container
 // At create: everything that config.binds leaves open is settled (volumes made and held, copy-up done, --volumes-from looked up),
@@ -195,6 +199,12 @@ void mounts_discard(struct container *c);
 int mounts_begin_run(struct container *c, struct error *err);
 void mounts_continue_run(struct container *c);
 void mounts_end_run(struct container *c);
+// Parts of it, for mounts that come later (update_mounts.c): volumes made, held and filled / a mount in the record, owned, and out
+// of it / the event of a volume.
+int mounts_prepare(struct container *c, struct bind_mount *binds, size_t count, struct error *err);
+json_t *mounts_document_of(const struct bind_mount *b);
+struct bind_mount mounts_parse(const json_t *document);
+void mounts_event(const struct container *c, const struct bind_mount *b, const char *action);
 
 // --- monitor.c
 int monitor_start(struct container_service *s, struct error *err);
@@ -288,6 +298,9 @@ void stats_sampler_free(struct stats_sampler *sampler);
 
 // --- recover.c
 int recover(struct container_service *s, struct error *err);
+
+// --- update_recover.c: at the start of the engine: an update that the former one has not ended is, where the container runs on
+void update_recover(struct container *c);
 
 // --- cgroup.c
 // Directory of the hierarchy that has `controller` (NULL: any), for this container. Owned, or NULL.
