@@ -171,6 +171,8 @@ void bind_mount_done(struct bind_mount *mount);
 struct bind_mount bind_mount_copy(const struct bind_mount *mount);
 bool config_has_target(const struct container_config *config,
                        const char *target); // of a bind, volume or tmpfs
+// "/a//./b" -> "/a/b", owned. ERROR_INVALID: relative, with "..", or the root.
+int config_clean_target(const char *target, char **ret, struct error *err);
 // One -v value: "src:dst[:opts]", "volume:dst[:opts]", or "dst" for an anonymous volume.
 int config_parse_bind(const char *text, struct bind_mount *ret, struct error *err);
 // ExposedPorts, PortBindings, PublishAllPorts.

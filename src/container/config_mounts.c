@@ -102,6 +102,11 @@ static int check_target(const char *type, const char *target, char **ret, struct
     return 0;
 }
 
+int config_clean_target(const char *target, char **ret, struct error *err)
+{
+    return check_target("bind", target, ret, err);
+}
+
 static bool is_propagation(const char *word)
 {
     static const char *const known[] = {

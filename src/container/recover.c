@@ -299,8 +299,10 @@ static int restore_endpoints(struct container_service *s, struct container **all
 
 static int resume(struct container *c, struct error *err)
 {
-    if (c->control_fd >= 0) {
+    if (c->control_fd >= 0)
         mounts_continue_run(c);
+    update_recover(c);
+    if (c->control_fd >= 0) {
         if (monitor_watch(c, err) < 0)
             return -1;
         health_recover(c);

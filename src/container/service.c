@@ -239,7 +239,6 @@ struct container_info *container_snapshot(struct container *c)
     info->hosts_path = container_host_file(c, "hosts");
     info->resolv_conf_path = container_host_file(c, "resolv.conf");
     info->config = json_incref(c->config_document);
-    info->mounts = json_incref(c->mounts_document);
     info->has_tty = c->config.has_tty;
     info->has_readable_log =
         c->config.log.driver == SHIM_LOG_JSON_FILE || c->config.log.driver == SHIM_LOG_LOCAL;
@@ -248,6 +247,7 @@ struct container_info *container_snapshot(struct container *c)
     const struct container_state *st = &c->state;
     info->name = xstrdup(c->name);
     info->host_config = json_incref(c->host_config_document);
+    info->mounts = json_incref(c->mounts_document);
     info->health = health_document(c);
     info->status = st->status;
     info->pid = st->pid;
@@ -405,6 +405,8 @@ int container_save(struct container *c, struct error *err)
     pthread_mutex_lock(&c->lock);
     json_set_string(record, "name", c->name);
     json_object_set(record, "hostConfig", c->host_config_document);
+    if (c->mounts_document)
+        json_object_set(record, "mounts", c->mounts_document);
     pthread_mutex_unlock(&c->lock);
     json_set_string(record, "imageName", c->image_name);
     json_set_string(record, "imageId", c->image_id);
@@ -416,8 +418,6 @@ int container_save(struct container *c, struct error *err)
     json_object_set(record, "config", c->config_document);
     if (c->networking_document)
         json_object_set(record, "networkingConfig", c->networking_document);
-    if (c->mounts_document)
-        json_object_set(record, "mounts", c->mounts_document);
     return meta_put(c->service->store, META_CONTAINERS, c->id, record, err);
 }
 

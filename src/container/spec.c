@@ -203,28 +203,28 @@ static void sort_by_depth(struct oci_runtime_config *c, size_t first)
 }
 
 // As the runtime takes it (struct runtime_rootfs): directories below the same parent as the root file system's.
-static void add_image(const struct spec_inputs *in, const struct bind_mount *b, struct oci_runtime_config *c)
+static void add_image(const char *layers_dir, const struct bind_mount *b, struct oci_runtime_config *c)
 {
     CLEANUP(strv_freep) char **lower = layer_view_paths(b->layers);
     CLEANUP(cleanup_free) char *joined = strv_join(lower, ":");
-    struct oci_mount *m = spec_add_mount(c, b->target, "overlay", in->layers_dir, "ro");
+    struct oci_mount *m = spec_add_mount(c, b->target, "overlay", layers_dir, "ro");
     strv_take(&m->options, xasprintf("lowerdir=%s", joined));
     if (b->subpath)
         strv_take(&m->options, xasprintf("X-mount.subdir=%s", b->subpath));
 }
 
-static int build_mounts(const struct spec_inputs *in, struct oci_runtime_config *c, struct error *err)
+// is_going: to be named, not to be mounted, so that a source need not be there.
+static int add_user_mounts(const struct container_config *config, const char *layers_dir, bool is_going,
+                           struct oci_runtime_config *c, struct error *err)
 {
-    const struct container_config *config = in->config;
-    add_system_mounts(in, c);
     size_t first = c->mount_count;
     for (size_t i = 0; i < config->bind_count; i++) {
         const struct bind_mount *b = &config->binds[i];
         if (b->image) {
-            add_image(in, b, c);
+            add_image(layers_dir, b, c);
             continue;
         }
-        if (!b->is_volume && ensure_source(b, err) < 0)
+        if (!is_going && !b->is_volume && ensure_source(b, err) < 0)
             return -1;
         const char *read_only = !b->is_read_only                           ? ""
                                 : b->is_recursive && !b->is_flat_read_only ? ",rro"
@@ -242,6 +242,12 @@ static int build_mounts(const struct spec_inputs *in, struct oci_runtime_config 
     }
     sort_by_depth(c, first);
     return 0;
+}
+
+static int build_mounts(const struct spec_inputs *in, struct oci_runtime_config *c, struct error *err)
+{
+    add_system_mounts(in, c);
+    return add_user_mounts(in->config, in->layers_dir, false, c, err);
 }
 
 // --- namespaces
@@ -363,6 +369,8 @@ static int build_devices(const struct spec_inputs *in, struct oci_runtime_config
     struct oci_resources *r = &c->resources;
     if (in->config->is_privileged) {
         spec_add_device_rule(r, true, 'a', -1, -1, "rwm");
+        if (add_mapped_devices(in->config, c, err) < 0)
+            return -1;
         add_device_tree(c, "/dev", "/dev", NULL, 0);
         return 0;
     }
@@ -538,6 +546,40 @@ int spec_resources_document(const struct container_config *config, json_t **ret,
         *ret = oci_runtime_config_emit(&c);
     oci_runtime_config_done(&c);
     return r;
+}
+
+int spec_change_document(const struct container_config *mounts, bool is_going,
+                         const struct container_config *devices, char *const *cdi_directories, json_t **ret,
+                         struct error *err)
+{
+    const struct spec_inputs in = { .config = devices, .cdi_directories = cdi_directories };
+    struct oci_runtime_config c, all;
+    for (size_t i = 0; i < mounts->bind_count; i++)
+        if (mounts->binds[i].image)
+            return error_set(err, ERROR_UNSUPPORTED,
+                             "mounts of type \"image\" change only while the container is stopped: %s",
+                             mounts->binds[i].target);
+    oci_runtime_config_init(&c);
+    oci_runtime_config_init(
+        &all); // a CDI device brings more than devices, which is none of this document's business
+    int r = add_user_mounts(mounts, NULL, is_going, &c, err);
+    if (r == 0 && devices)
+        r = build_devices(&in, &all, err);
+    if (r == 0 && devices)
+        r = build_cdi(&in, &all, err);
+    if (r == 0) {
+        c.devices = all.devices;
+        c.device_count = all.device_count;
+        c.resources.devices = all.resources.devices;
+        c.resources.device_count = all.resources.device_count;
+        *ret = oci_runtime_config_emit(&c);
+        c.devices = NULL;
+        c.device_count = c.resources.device_count = 0;
+        c.resources.devices = NULL;
+    }
+    oci_runtime_config_done(&c);
+    oci_runtime_config_done(&all);
+    return r < 0 ? -1 : 0;
 }
 
 int spec_build(const struct spec_inputs *in, struct oci_runtime_config *ret, struct error *err)

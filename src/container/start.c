@@ -320,7 +320,8 @@ static json_t *endpoint_json(const struct network_endpoint *e)
                      "ports", ports);
 }
 
-int container_write_run_file(struct container *c)
+// Owned.
+static char *run_text(struct container *c)
 {
     CLEANUP(json_cleanup) json_t *run = json_object();
     pthread_mutex_lock(&c->lock);
@@ -332,7 +333,19 @@ int container_write_run_file(struct container *c)
     if (c->process)
         json_object_set(run, "process", c->process);
     pthread_mutex_unlock(&c->lock);
-    CLEANUP(cleanup_free) char *text = json_text(run);
+    return json_text(run);
+}
+
+int container_replace_run_file(struct container *c)
+{
+    CLEANUP(cleanup_free) char *text = run_text(c);
+    CLEANUP(cleanup_free) char *path = xasprintf("%s/run.json", c->state_directory);
+    return file_replace_at(AT_FDCWD, path, 0600, text, strlen(text), false);
+}
+
+int container_write_run_file(struct container *c)
+{
+    CLEANUP(cleanup_free) char *text = run_text(c);
     CLEANUP(cleanup_free) char *path = xasprintf("%s/run.json", c->state_directory);
     CLEANUP(cleanup_close) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     return fd < 0 ? -errno : fd_write_all(fd, text, strlen(text));

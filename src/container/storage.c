@@ -56,9 +56,9 @@ int storage_limit(struct container *c, struct error *err)
     return apply(c, err); // the caller's undo releases it
 }
 
-int storage_resize(struct container *c, uint64_t size_bytes, struct error *err)
+int storage_resize(struct container *c, uint64_t former_bytes, uint64_t size_bytes, struct error *err)
 {
-    if (size_bytes == c->config.storage_size_bytes)
+    if (size_bytes == former_bytes)
         return 0;
     if (!c->project_id)
         return error_set(err, ERROR_CONFLICT,

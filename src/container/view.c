@@ -239,8 +239,10 @@ int container_view_open(struct container *c, enum container_view_kind kind, stru
                         struct error *err)
 {
     struct container_view view = { .root_fd = FD_NONE, .namespace_fd = FD_NONE, .held = &c->root };
+    pthread_mutex_lock(&c->lock);
     if (kind == VIEW_READ && c->config.bind_count > 0)
         kind = VIEW_WRITE; // their places may have to be made
+    pthread_mutex_unlock(&c->lock);
     int r = -ESRCH;
     for (int attempt = 0; attempt < 3 && r == -ESRCH;
          attempt++) { // it may end just now: then look at it as an ended one

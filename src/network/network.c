@@ -235,17 +235,16 @@ static int check_request(const struct network_service *s, const struct network_r
     return 0;
 }
 
-// Give back the first n ports of an endpoint, and forget them.
-static void give_ports_back(struct network_service *s, struct network_endpoint *e, size_t n)
+void endpoint_give_ports_back(struct network_service *s, const struct network_endpoint *e)
 {
     struct port_mapping *all CLEANUP(cleanup_free) = endpoint_mappings(e);
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < e->port_count; i++)
         ports_give_back(&s->ports, all[i].protocol, all[i].host_ip, all[i].host_port);
 }
 
 // The address a port is published on.
-static int publish_ip(const struct network_service *s, const struct network_port *p, uint32_t *ret,
-                      struct error *err)
+int endpoint_publish_ip(const struct network_service *s, const struct network_port *p, uint32_t *ret,
+                        struct error *err)
 {
     *ret = s->default_publish_ip;
     if (p->host_ip[0] == '\0' || ip_parse(p->host_ip, ret))
@@ -257,8 +256,8 @@ static int publish_ip(const struct network_service *s, const struct network_port
     return error_set(err, ERROR_INVALID, "invalid IP address: %s", p->host_ip);
 }
 
-static int claim_ports(struct network_service *s, const struct network_port *ports, size_t n,
-                       bool is_recovered, struct network_endpoint *e, struct error *err)
+int endpoint_claim_ports(struct network_service *s, const struct network_port *ports, size_t n,
+                         bool is_recovered, struct network_endpoint *e, struct error *err)
 {
     e->ports = xcalloc(n + 1, sizeof *e->ports);
     e->port_count = n;
@@ -266,14 +265,14 @@ static int claim_ports(struct network_service *s, const struct network_port *por
         struct network_port *p = &e->ports[i];
         uint32_t host_ip;
         *p = ports[i];
-        if (publish_ip(s, &ports[i], &host_ip, err) == 0 &&
+        if (endpoint_publish_ip(s, &ports[i], &host_ip, err) == 0 &&
             ports_claim(&s->ports, &ports[i], host_ip, e->ip, is_recovered, &p->host_port, err) == 0) {
             p->last_host_port = 0;
             ip_format(host_ip, p->host_ip);
             continue;
         }
         e->port_count = i;
-        give_ports_back(s, e, i);
+        endpoint_give_ports_back(s, e);
         network_endpoint_done(e);
         return -1;
     }
@@ -351,7 +350,7 @@ int network_reserve(struct network_service *s, const struct network_request *q, 
                          "no available IPv4 addresses on this network's address pools: bridge (%s)",
                          s->records[NETWORK_BRIDGE].id);
     describe_endpoint(s, q, ip, &e);
-    if (claim_ports(s, q->ports, q->port_count, false, &e, err) < 0) {
+    if (endpoint_claim_ports(s, q->ports, q->port_count, false, &e, err) < 0) {
         give_address_back(s, ip);
         return err->kind != ERROR_INTERNAL
                    ? -1
@@ -494,7 +493,7 @@ void network_release(struct network_service *s, const struct network_endpoint *e
         if (a->is_plugged)
             unpublish(s, a);
         pthread_mutex_unlock(&s->setup_lock);
-        give_ports_back(s, &a->endpoint, a->endpoint.port_count);
+        endpoint_give_ports_back(s, &a->endpoint);
     }
     give_address_back(s, a->ip);
     attachment_free(a);
@@ -507,7 +506,7 @@ static int restore_one(struct network_service *s, const struct network_endpoint 
     uint32_t ip;
     if (!is_bridge_named(s, e->network_name) || !ip_parse(e->ip, &ip))
         return error_set(err, ERROR_NOT_FOUND, "network %s not found", e->network_name);
-    if (claim_ports(s, e->ports, e->port_count, true, &own, err) < 0)
+    if (endpoint_claim_ports(s, e->ports, e->port_count, true, &own, err) < 0)
         return -1;
     pthread_mutex_lock(&s->lock);
     ipam_take_this(&s->ipam,

@@ -75,6 +75,11 @@ int network_reserve(struct network_service *networks, const struct network_reque
 // up; the port elements in one transaction. netns_fd: the container's network namespace.
 int network_plug(struct network_service *networks, const struct network_endpoint *endpoint, int netns_fd,
                  struct error *err);
+// Ports of an endpoint that is plugged: `removed` (as endpoint->ports has them) go and `added` (as a request has them) come, in
+// one transaction. endpoint->ports is replaced. Errors as network_reserve, and then nothing has changed.
+int network_change_ports(struct network_service *networks, struct network_endpoint *endpoint,
+                         const struct network_port *removed, size_t removed_count,
+                         const struct network_port *added, size_t added_count, struct error *err);
 // Undo plug (the kernel drops the veth with the namespace; not awaited) and reserve. Idempotent.
 void network_release(struct network_service *networks, const struct network_endpoint *endpoint);
 // After a restart: endpoints of the containers that run keep their addresses and ports; everything else of

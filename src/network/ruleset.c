@@ -225,6 +225,16 @@ int ruleset_remove_ports(struct ruleset *rules, const struct port_mapping *ports
     return nft_commit(&b, &rules->fd);
 }
 
+int ruleset_change_ports(struct ruleset *rules, const struct port_mapping *removed, size_t removed_count,
+                         const struct port_mapping *added, size_t added_count)
+{
+    struct nft_batch b CLEANUP(nft_batch_done);
+    nft_batch_init(&b, rules->table);
+    put_elements(&b, removed, removed_count, true);
+    put_elements(&b, added, added_count, false);
+    return nft_commit(&b, &rules->fd);
+}
+
 int ruleset_count_ports(const struct ruleset *rules)
 {
     int some = nft_count_elements(rules->table, MAP_PORTS);

@@ -29,6 +29,9 @@ int ruleset_build(struct ruleset *rules, const struct port_mapping *ports, size_
 // One transaction. -ENOENT: the table is gone (or, removing, an element was).
 int ruleset_add_ports(struct ruleset *rules, const struct port_mapping *ports, size_t n);
 int ruleset_remove_ports(struct ruleset *rules, const struct port_mapping *ports, size_t n);
+// Both in one transaction: those that go, then those that come.
+int ruleset_change_ports(struct ruleset *rules, const struct port_mapping *removed, size_t removed_count,
+                         const struct port_mapping *added, size_t added_count);
 // The number of published ports, or -errno (-ENOENT: no table).
 int ruleset_count_ports(const struct ruleset *rules);
 // Remove the table; one that is not there is success.

@@ -56,6 +56,13 @@ struct network_service {
 const char *network_kind_name(enum network_kind kind);
 // The mappings of an endpoint's ports, owned array of endpoint->port_count (at least one element).
 struct port_mapping *endpoint_mappings(const struct network_endpoint *endpoint);
+// Claim these for the endpoint, whose `ports` (owned) they become with host port and address filled in; all or none. Errors as
+// ports_claim, and ERROR_UNSUPPORTED for IPv6 addresses.
+int endpoint_claim_ports(struct network_service *networks, const struct network_port *ports, size_t n,
+                         bool is_recovered, struct network_endpoint *endpoint, struct error *err);
+int endpoint_publish_ip(const struct network_service *networks, const struct network_port *port,
+                        uint32_t *ret, struct error *err); // the address that a port is published on
+void endpoint_give_ports_back(struct network_service *networks, const struct network_endpoint *endpoint);
 
 // --- setup.c: the bridge and the table
 

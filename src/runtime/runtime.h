@@ -97,6 +97,24 @@ int runtime_destroy(struct runtime_container *container, struct error *err);
 // Spec: runtime-spec has no word for it; runc calls it "update".
 int runtime_update(const char *cgroup_path, const struct oci_resources *resources, struct error *err);
 
+// What changes in a container that runs, as two configurations of which mounts, linux.devices and linux.resources.devices count:
+// the mounts of `from` are taken off and those of `to` mounted (as at a start: missing mount points are made; what is in both is
+// named in neither), and the devices and their rules become those of `to` (without resources.devices in `to`, they stay). All or
+// nothing; mount points that were made stay.
+struct runtime_change {
+    const struct oci_runtime_config *from, *to;
+    char *const *
+        kept; // strv: destinations of all mounts that the container has afterwards; what lies there is never another's
+    bool is_forced;   // take a mount off that is in use (MNT_DETACH): processes that are in it stay in it
+    bool is_repeated; // it may have been carried out before: what is there already, or gone already, is right
+};
+// A mount is only taken off when it is the one that `from` speaks of, wherever the container's links and renames have led the way.
+// ERROR_CONFLICT: it is not there any more, or in use ("... is busy: in use by process 12 (sh)"), or something is in a device's
+// place. Single-threaded callers only.
+// Spec: the runtime-spec has no word for it.
+int runtime_change(const struct runtime_container *container, const struct runtime_change *change,
+                   struct error *err);
+
 // A further process in the container's namespaces and cgroup (exec). stdio as above.
 struct runtime_exec_spec {
     const struct oci_process *process;

@@ -41,7 +41,7 @@ static const struct wire_route routes[] = {
     { WIRE_CONTAINER_ARCHIVE_PUT, "PUT", "/containers/{name}/archive", 0,
       "Copy in; path, noOverwriteDirNonDir, copyUIDGID" },
     { WIRE_CONTAINER_STATS, "GET", "/containers/{name}/stats", 0, "Resource use; stream, one-shot" },
-    { WIRE_CONTAINER_UPDATE, "POST", "/containers/{name}/update", 0, "Change limits and restart policy" },
+    { WIRE_CONTAINER_UPDATE, "POST", "/containers/{name}/update", 0, "Change limits, policy, ports, mounts" },
     { WIRE_CONTAINER_ATTACH_WS, "GET", "/containers/{name}/attach/ws", 0,
       "Standard streams over a WebSocket" },
     { WIRE_CONTAINER_CHECKPOINT, "GET", "/containers/{name}/checkpoints", 125, "List checkpoints" },

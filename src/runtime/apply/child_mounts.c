@@ -149,7 +149,8 @@ static int make_fs(const struct plan_mount *pm, int target, struct error *err)
     return r < 0 ? fs_error(err, r, context, pm) : r;
 }
 
-static int mount_fs(struct child_mounts *m, struct plan_mount *pm, struct error *err)
+// *ret_fd (NULL: not wanted) is the mount, attached.
+static int mount_fs(struct child_mounts *m, struct plan_mount *pm, int *ret_fd, struct error *err)
 {
     int target CLEANUP(cleanup_close) = open_target(m, pm, err);
     if (target < 0)
@@ -164,7 +165,10 @@ static int mount_fs(struct child_mounts *m, struct plan_mount *pm, struct error 
         r = mount_set(fd, "", false, 0, 0, pm->propagation);
     if (r < 0)
         return error_errno(err, r, "attach %s", pm->destination);
-    remember(m, pm, &fd);
+    if (ret_fd)
+        *ret_fd = TAKE_FD(fd);
+    else
+        remember(m, pm, &fd);
     return 0;
 }
 
@@ -248,7 +252,7 @@ static int mount_cgroup(const struct apply *a, struct child_mounts *m, const str
                                        MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC };
     char *data[] = { (char[]){ "mode=755" }, NULL };
     tmpfs.data = data;
-    if (!c->is_v2 && mount_fs(m, &tmpfs, err) < 0)
+    if (!c->is_v2 && mount_fs(m, &tmpfs, NULL, err) < 0)
         return -1;
     int top CLEANUP(cleanup_close) = path_make_target(m->root_fd, pm->destination, true);
     int r = top < 0 ? top : 0;
@@ -265,11 +269,21 @@ static int mount_cgroup(const struct apply *a, struct child_mounts *m, const str
     return r < 0 ? error_errno(err, r, "mount cgroups on %s", pm->destination) : 0;
 }
 
+bool child_may_cover(int target_fd)
+{
+    return !is_proc(target_fd);
+}
+
+int child_mount_one(struct child_mounts *m, struct plan_mount *pm, struct error *err)
+{
+    return pm->kind == PLAN_MOUNT_BIND ? mount_bind(m, pm, err) : mount_fs(m, pm, &pm->fd, err);
+}
+
 int child_mount_all(struct apply *a, struct child_mounts *m, struct error *err)
 {
     for (size_t i = 0; i < a->plan->mount_count; i++) {
         struct plan_mount *pm = &a->plan->mounts[i];
-        int r = pm->kind == PLAN_MOUNT_FS       ? mount_fs(m, pm, err)
+        int r = pm->kind == PLAN_MOUNT_FS       ? mount_fs(m, pm, NULL, err)
                 : pm->kind == PLAN_MOUNT_BIND   ? mount_bind(m, pm, err)
                 : pm->kind == PLAN_MOUNT_DEV    ? mount_dev(m, pm, err)
                 : pm->kind == PLAN_MOUNT_LAYERS ? mount_layers(m, pm, err)

@@ -92,11 +92,10 @@ static int clone_source(const struct plan_mount *m, const char *path)
     return below < 0 ? below : mount_clone(below, "", m->is_recursive);
 }
 
-static int open_bind(const struct apply *a, struct plan_mount *m, struct error *err)
+int source_open_bind(const char *bundle, struct plan_mount *m, struct error *err)
 {
     char path[PATH_MAX];
     struct stat st;
-    const char *bundle = a->plan->spec.bundle;
     int n = snprintf(path, sizeof path, "%s%s%s", m->source[0] == '/' || !bundle ? "" : bundle,
                      m->source[0] == '/' || !bundle ? "" : "/", m->source);
     if (n < 0 || n >= (int)sizeof path)
@@ -121,12 +120,16 @@ static int open_bind(const struct apply *a, struct plan_mount *m, struct error *
 
 // --- /dev
 
+mode_t device_type(const struct oci_device *d)
+{
+    return d->type == 'b' ? S_IFBLK : d->type == 'p' ? S_IFIFO : S_IFCHR;
+}
+
 static int make_node(const struct apply *a, int dev_fd, const struct oci_device *d, struct error *err)
 {
     const struct oci_runtime_config *c = a->plan->config;
     const char *name = d->path + strlen("/dev/");
     char parent[PATH_MAX];
-    mode_t type = d->type == 'b' ? S_IFBLK : d->type == 'p' ? S_IFIFO : S_IFCHR;
     const char *slash = strrchr(name, '/');
     if (slash) {
         snprintf(parent, sizeof parent, "%.*s", (int)(slash - name), name);
@@ -134,7 +137,7 @@ static int make_node(const struct apply *a, int dev_fd, const struct oci_device 
         if (fd < 0)
             return error_errno(err, fd, "create the directory of device %s", d->path);
     }
-    if (mknodat(dev_fd, name, type | d->mode, makedev((unsigned)d->major, (unsigned)d->minor)) < 0)
+    if (mknodat(dev_fd, name, device_type(d) | d->mode, makedev((unsigned)d->major, (unsigned)d->minor)) < 0)
         return error_errno(err, errno, "create device %s", d->path);
     if (d->uid == 0 && d->gid == 0)
         return 0;
@@ -348,7 +351,7 @@ int sources_open(struct apply *a, struct error *err)
         return -1;
     for (size_t i = 0; i < p->mount_count; i++) {
         struct plan_mount *m = &p->mounts[i];
-        int r = m->kind == PLAN_MOUNT_BIND     ? open_bind(a, m, err)
+        int r = m->kind == PLAN_MOUNT_BIND     ? source_open_bind(p->spec.bundle, m, err)
                 : m->kind == PLAN_MOUNT_DEV    ? make_dev(a, m, err)
                 : m->kind == PLAN_MOUNT_CGROUP ? open_cgroups(a, m, err)
                                                : 0;
@@ -358,6 +361,13 @@ int sources_open(struct apply *a, struct error *err)
     if (!p->has_userns && has_layers(p))
         return create_overlays(a, err);
     return 0;
+}
+
+void source_map_bind(const struct plan_mount *m, int userns_fd)
+{
+    if (m->kind == PLAN_MOUNT_BIND && m->fd >= 0 && !m->keeps_owners &&
+        mount_set_idmap(m->fd, m->is_recursive, userns_fd) < 0 && m->is_recursive)
+        (void)mount_set_idmap(m->fd, false, userns_fd); // a file system below cannot; the top may
 }
 
 static int map_ids(const struct apply *a, struct error *err)
@@ -372,11 +382,7 @@ static int map_ids(const struct apply *a, struct error *err)
     if (a->root_fd >= 0 && mount_set_idmap(a->root_fd, true, a->userns_fd) < 0)
         (void)mount_set_idmap(a->root_fd, false, a->userns_fd); // or stays as it is: owners show as nobody
     for (size_t i = 0; i < p->mount_count; i++)
-        if (p->mounts[i].kind == PLAN_MOUNT_BIND && p->mounts[i].fd >= 0 && !p->mounts[i].keeps_owners &&
-            mount_set_idmap(p->mounts[i].fd, p->mounts[i].is_recursive, a->userns_fd) < 0 &&
-            p->mounts[i].is_recursive)
-            (void)mount_set_idmap(p->mounts[i].fd, false,
-                                  a->userns_fd); // a file system below cannot; the top may
+        source_map_bind(&p->mounts[i], a->userns_fd);
     return 0;
 }
 

@@ -212,6 +212,20 @@ int runtime_plan_new(const struct runtime_spec *spec, struct runtime_plan **ret,
     return 0;
 }
 
+int plan_change_new(const struct oci_runtime_config *config, struct runtime_plan **ret, struct error *err)
+{
+    struct runtime_plan *p CLEANUP(runtime_plan_freep) = NEW(struct runtime_plan);
+    p->config = config;
+    if (plan_mounts(p, err) < 0 || plan_devices(p, err) < 0)
+        return -1;
+    for (size_t i = 0; i < p->mount_count; i++)
+        if (p->mounts[i].kind != PLAN_MOUNT_BIND && p->mounts[i].kind != PLAN_MOUNT_FS)
+            return error_set(err, ERROR_UNSUPPORTED, "mount %s cannot be changed while the container runs",
+                             p->mounts[i].destination);
+    *ret = TAKE_PTR(p);
+    return 0;
+}
+
 void runtime_plan_free(struct runtime_plan *plan)
 {
     if (!plan)

@@ -74,6 +74,10 @@ void plan_mount_done(struct plan_mount *mount);
 // is resolved as if the source were the root, and what was found is what is mounted. Borrowed; NULL: none.
 const char *plan_mount_subdir(const struct plan_mount *mount);
 
+// plan/plan.c: a plan of what can change while a container runs: the mounts and devices of a configuration that has nothing else.
+// A mount of another kind than a bind or a new file system is ERROR_UNSUPPORTED.
+int plan_change_new(const struct oci_runtime_config *config, struct runtime_plan **ret, struct error *err);
+
 // plan/limits.c: the resources as files to write.
 struct plan_writes plan_limits_v1(const struct oci_resources *r);
 struct plan_writes plan_limits_v2(const struct oci_resources *r);

@@ -1,0 +1,166 @@
+// Ports that come and go while their container runs: claims first, then one transaction, so that whoever looks sees the former ports
+// or the new ones.
+#include "network/service.h"
+
+#include "base/mem.h"
+#include "base/str.h"
+
+#include <errno.h>
+#include <string.h>
+
+static bool is_same_port(const struct network_port *a, const struct network_port *b)
+{
+    return a->protocol == b->protocol && a->container_port == b->container_port &&
+           a->host_port == b->host_port && streq(a->host_ip, b->host_ip);
+}
+
+static bool is_among(const struct network_port *p, const struct network_port *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (is_same_port(p, &list[i]))
+            return true;
+    return false;
+}
+
+// What stays of `now`, owned.
+static struct network_endpoint without(const struct network_endpoint *now, const struct network_port *removed,
+                                       size_t removed_count)
+{
+    struct network_endpoint e = *now;
+    e.ports = xcalloc(now->port_count + 1, sizeof *e.ports);
+    e.port_count = 0;
+    for (size_t i = 0; i < now->port_count; i++)
+        if (!is_among(&now->ports[i], removed, removed_count))
+            e.ports[e.port_count++] = now->ports[i];
+    return e;
+}
+
+// `part` behind the ports of *e.
+static void join(struct network_endpoint *e, const struct network_endpoint *part)
+{
+    e->ports = xreallocarray(e->ports, e->port_count + part->port_count + 1, sizeof *e->ports);
+    memcpy(e->ports + e->port_count, part->ports, part->port_count * sizeof *e->ports);
+    e->port_count += part->port_count;
+}
+
+// setup_lock is held: from now on a table that is made anew has these ports.
+static void remember_ports(struct network_service *s, const struct network_endpoint *e)
+{
+    pthread_mutex_lock(&s->lock);
+    struct attachment *a = map_get(&s->attachments, e->endpoint_id);
+    if (a != NULL) {
+        free(a->endpoint.ports);
+        a->endpoint.ports = xmemdup(e->ports, (e->port_count + 1) * sizeof *e->ports);
+        a->endpoint.port_count = e->port_count;
+    }
+    pthread_mutex_unlock(&s->lock);
+}
+
+static int exchange(struct network_service *s, const struct network_endpoint *now,
+                    const struct network_endpoint *removed, const struct network_endpoint *added,
+                    const struct network_endpoint *then, struct error *err)
+{
+    struct port_mapping *out CLEANUP(cleanup_free) = endpoint_mappings(removed);
+    struct port_mapping *in CLEANUP(cleanup_free) = endpoint_mappings(added);
+    pthread_mutex_lock(&s->setup_lock);
+    remember_ports(s, then);
+    int rc = ruleset_change_ports(&s->rules, out, removed->port_count, in, added->port_count);
+    if (rc == -ENOENT) // someone flushed the host's rules, or took one of the elements out
+        rc = setup_now(s, err);
+    else if (rc < 0)
+        rc = error_errno(err, rc, "publish the ports of %s", now->container_name);
+    if (rc < 0)
+        remember_ports(s, now);
+    pthread_mutex_unlock(&s->setup_lock);
+    return rc;
+}
+
+// A host port that goes and comes again for another port inside keeps its claim: between giving it back and claiming it
+// somebody else could take it. What is left of both lists is for claims; *moved gets the rest, as the endpoint will have it.
+struct wishes {
+    struct network_endpoint freed, moved;
+    struct network_port *wanted;
+    size_t wanted_count;
+};
+
+static void wishes_done(struct wishes *w)
+{
+    free(w->freed.ports);
+    free(w->moved.ports);
+    free(w->wanted);
+}
+
+static bool move_one(const struct network_service *s, struct network_endpoint *freed,
+                     const struct network_port *wish, struct network_port *ret)
+{
+    uint32_t wished, had;
+    struct error ignored;
+    if (wish->host_port == 0 || wish->last_host_port != 0 ||
+        endpoint_publish_ip(s, wish, &wished, &ignored) < 0)
+        return false;
+    for (size_t i = 0; i < freed->port_count; i++) {
+        const struct network_port *p = &freed->ports[i];
+        if (p->protocol != wish->protocol || p->host_port != wish->host_port ||
+            endpoint_publish_ip(s, p, &had, &ignored) < 0 || had != wished)
+            continue;
+        *ret = *p;
+        ret->container_port = wish->container_port;
+        freed->ports[i] = freed->ports[--freed->port_count];
+        return true;
+    }
+    return false;
+}
+
+static struct wishes sort_wishes(const struct network_service *s, const struct network_endpoint *now,
+                                 const struct network_port *removed, size_t removed_count,
+                                 const struct network_port *added, size_t added_count)
+{
+    struct wishes w = { .freed = *now, .moved = *now };
+    w.freed.ports = xcalloc(removed_count + 1, sizeof *removed);
+    w.moved.ports = xcalloc(added_count + 1, sizeof *added);
+    w.wanted = xcalloc(added_count + 1, sizeof *added);
+    if (removed_count > 0)
+        memcpy(w.freed.ports, removed, removed_count * sizeof *removed);
+    w.freed.port_count = removed_count;
+    w.moved.port_count = 0;
+    for (size_t i = 0; i < added_count; i++) {
+        if (move_one(s, &w.freed, &added[i], &w.moved.ports[w.moved.port_count]))
+            w.moved.port_count++;
+        else
+            w.wanted[w.wanted_count++] = added[i];
+    }
+    return w;
+}
+
+int network_change_ports(struct network_service *s, struct network_endpoint *endpoint,
+                         const struct network_port *removed, size_t removed_count,
+                         const struct network_port *added, size_t added_count, struct error *err)
+{
+    struct network_endpoint out = *endpoint, in = *endpoint;
+    if (setup_once(s, err) < 0)
+        return -1;
+    struct wishes w CLEANUP(wishes_done) =
+        sort_wishes(s, endpoint, removed, removed_count, added, added_count);
+    if (endpoint_claim_ports(s, w.wanted, w.wanted_count, false, &in, err) < 0)
+        return err->kind != ERROR_INTERNAL
+                   ? -1
+                   : error_wrap(err, "driver failed programming external connectivity on endpoint %s (%s)",
+                                endpoint->container_name, endpoint->endpoint_id);
+    size_t claimed_count = in.port_count;
+    join(&in, &w.moved);
+    out.ports = (struct network_port *)(uintptr_t)removed;
+    out.port_count = removed_count;
+    struct network_endpoint then = without(endpoint, removed, removed_count);
+    join(&then, &in);
+    int rc = exchange(s, endpoint, &out, &in, &then, err);
+    in.port_count = claimed_count;
+    endpoint_give_ports_back(s, rc < 0 ? &in : &w.freed);
+    network_endpoint_done(&in);
+    if (rc < 0) {
+        network_endpoint_done(&then);
+        return -1;
+    }
+    network_endpoint_done(endpoint);
+    *endpoint = then;
+    return 0;
+}
