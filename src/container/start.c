@@ -559,6 +559,8 @@ static int launch(struct container *c, struct error *err)
     health_start(c);
     if (has_policy(c))
         janitor_add(c, save_run);
+    else if (!c->config.is_auto_remove)
+        directories_note_run(c->directory, c->state.started_ns);
     return 0;
 }
 

@@ -57,6 +57,14 @@ void shim_tell(struct shim *shim, const struct shim_message *event)
     }
 }
 
+bool shim_has_subscriber(const struct shim *shim)
+{
+    for (const struct connection *c = shim->connections; c; c = c->next)
+        if (c->is_subscriber)
+            return true;
+    return false;
+}
+
 static int handle_signal(struct shim *shim, const struct shim_message *request, struct error *err)
 {
     struct process *process = process_find(shim, request->exec_id);
@@ -188,6 +196,8 @@ static int handle_update(struct shim *shim, const int *fds, size_t count, struct
         return -1;
     r = runtime_update(shim->container.cgroup_path, &config.resources, err);
     oci_runtime_config_done(&config);
+    if (r == 0 && config.resources.memory_limit > 0)
+        oom_watch(shim);
     return r;
 }
 
@@ -284,6 +294,8 @@ static void handle(struct connection *connection, const struct shim_message *req
         connection_send_error(connection, &err);
     else
         reply(connection, &answer);
+    if (request->type == SHIM_SUBSCRIBE)
+        oom_tell_missed(shim);
     for (size_t i = 0; i < count; i++)
         fds[i] = fd_close(fds[i]);
     // Documents and failed attempts leave holes in the heap; the monitor's memory counts forty-fold.

@@ -207,6 +207,7 @@ static int plan_and_create(struct shim *shim, struct shim_create *create, int se
         return -1;
     spec.id = shim->id; // taken from the document
     init_process(shim, create, &config);
+    shim->has_memory_limit = config.resources.memory_limit > 0;
     int r = process_open_stdio(&shim->init, &stdio);
     if (r < 0)
         r = error_errno(err, r, "make pipes");
@@ -246,6 +247,8 @@ void shim_start(struct shim *shim, struct connection *control)
                                     .pid = shim->container.pid,
                                     .started_ns = shim->started_ns };
     (void)shimproto_send(SHIM_CONTROL_FD, &message, NULL, 0);
+    if (shim->has_memory_limit)
+        oom_watch(shim);
     children_reap(shim);
 }
 
@@ -300,7 +303,9 @@ static void preparation_done(struct preparation *early)
 
 int shim_main(char *title, const char *cgroup_parent)
 {
-    static struct shim shim = { .listener = { .fd = FD_NONE }, .children = { .fd = FD_NONE } };
+    static struct shim shim = { .listener = { .fd = FD_NONE },
+                                .children = { .fd = FD_NONE },
+                                .oom = { .fd = FD_NONE } };
     struct shim_create create = { 0 };
     struct preparation early;
     struct error err = { 0 };

@@ -540,3 +540,30 @@ def test_checkpoints_are_not_offered(engine, busybox):
     for method, path in (("GET", "checkpoints"), ("POST", "checkpoints"), ("DELETE", "checkpoints/x")):
         status, _, answer = engine.api(method, f"/containers/{container}/{path}")
         assert status == 501 and "checkpoints are not offered" in answer["message"]
+
+
+def test_stats_streams_cost_few_calls_and_no_threads(engine, busybox):
+    """Counted: at most 16 reads a container and second, and one thread for all streams."""
+    count, seconds = 10, 3
+    for i in range(count):
+        start(engine, "sleep", "1000", options=["--name", f"counted{i}"])
+    threads = lambda: len(os.listdir(f"/proc/{engine.pid}/task"))
+    reads = lambda: int(next(line.split()[1] for line in open(f"/proc/{engine.pid}/io") if line.startswith("syscr:")))
+    connections = []
+    for i in range(count):
+        connection = UnixConnection(engine.socket)
+        connection.request("GET", f"/containers/counted{i}/stats")
+        connections.append((connection, connection.getresponse()))
+    next_lines = lambda: [json.loads(answer.readline()) for _, answer in connections]
+    for _ in range(2):  # files are opened with the first
+        next_lines()
+    wait_until(lambda: threads() <= 10)  # spare threads of the requests have gone
+    before = reads()
+    for _ in range(seconds):
+        documents = next_lines()
+    spent = (reads() - before) / (seconds + 1) / count  # a pass may have begun before the first count
+    print(f"{spent:.1f} reads a container and second, {threads()} threads")
+    assert spent <= 16 and [d["name"] for d in documents] == [f"/counted{i}" for i in range(count)]
+    for connection, answer in connections:
+        answer.close()
+        connection.close()
