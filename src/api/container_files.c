@@ -109,6 +109,7 @@ int api_commit(struct request *request, struct error *err)
     const struct container_commit commit = { .reference = reference,
                                              .author = author,
                                              .comment = comment,
+                                             .squashes = request_flag(request, "squash", false),
                                              .pauses = request_flag(request, "pause", true),
                                              .changes = changes,
                                              .config = config };

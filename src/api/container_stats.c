@@ -3,23 +3,15 @@
 #include "api/stats_document.h"
 #include "base/mem.h"
 
-static int write_line(struct writer out, json_t *document)
-{
-    CLEANUP(cleanup_free) char *text = json_text(document);
-    CLEANUP(str_done) struct str line = STR_INIT;
-    json_decref(document);
-    str_appendf(&line, "%s\n", text);
-    return out.write(out.context, line.ptr, line.len);
-}
-
 static int answer_once(struct request *request, const struct container_info *info, struct error *err)
 {
     struct container_stats now;
     if (container_stats_read(request->engine->containers, info->id, &now, err) < 0)
         return -1;
-    json_t *document = stats_document(info->id, info->name, request->version, &now, NULL);
+    CLEANUP(str_done) struct str text = STR_INIT;
+    stats_document_write(&text, info->id, info->name, request->version, &now, NULL);
     container_stats_done(&now);
-    return respond_json(request, 200, document);
+    return respond_json_text(request, 200, &text);
 }
 
 // stream=false: the second sample, because only that has a first one to compare the processor time with.
@@ -30,17 +22,57 @@ static int answer_compared(struct request *request, const struct container_info 
     while (!previous)
         if (container_stats_next(listener, http_exchange_fd(request->http), &now, &previous) != 1)
             return error_set(err, ERROR_NOT_FOUND, "No such container: %s", request->name);
-    return respond_json(request, 200, stats_document(info->id, info->name, request->version, now, previous));
+    CLEANUP(str_done) struct str text = STR_INIT;
+    stats_document_write(&text, info->id, info->name, request->version, now, previous);
+    return respond_json_text(request, 200, &text);
 }
 
-static int answer_stream(struct request *request, const struct container_info *info,
-                         struct stats_listener *listener)
+// --- streams
+struct stats_stream {
+    struct http_stream *http;
+    char *id, *name;
+    int version;
+};
+
+static int stream_put(void *context, struct stats_text *shared, const struct container_stats *now,
+                      const struct container_stats *previous)
 {
-    struct writer out = http_reply_stream(request->http, 200, "application/json");
-    const struct container_stats *now, *previous;
-    int r = 0;
-    while (r == 0 && container_stats_next(listener, http_exchange_fd(request->http), &now, &previous) == 1)
-        r = write_line(out, stats_document(info->id, info->name, request->version, now, previous));
+    struct stats_stream *stream = context;
+    if (shared->version != stream->version) {
+        str_clear(&shared->text);
+        stats_document_write(&shared->text, stream->id, stream->name, stream->version, now, previous);
+        str_append_char(&shared->text, '\n');
+        shared->version = stream->version;
+    }
+    return http_stream_put(stream->http, shared->text.ptr, shared->text.len);
+}
+
+static void stream_end(void *context, bool is_container_gone)
+{
+    struct stats_stream *stream = context;
+    http_stream_end(stream->http, is_container_gone);
+    free(stream->id);
+    free(stream->name);
+    free(stream);
+}
+
+// The request's thread is done with it: the sampler writes on.
+static int answer_stream(struct request *request, const struct container_info *info)
+{
+    struct error ignored;
+    struct stats_stream *stream = NEW(struct stats_stream);
+    *stream = (struct stats_stream){ .id = xstrdup(info->id),
+                                     .name = xstrdup(info->name),
+                                     .version = request->version,
+                                     .http = http_reply_detached(request->http, 200, "application/json") };
+    const struct stats_feed feed = { stream_put, stream_end, stream };
+    if (!stream->http) {
+        free(stream->id);
+        free(stream->name);
+        free(stream);
+    } else if (container_stats_feed(request->engine->containers, info->id, &feed, &ignored) < 0) {
+        stream_end(stream, true); // removed meanwhile: an empty stream
+    }
     return 0;
 }
 
@@ -57,10 +89,11 @@ int api_container_stats(struct request *request, struct error *err)
     bool is_up = info->status == CONTAINER_RUNNING || info->status == CONTAINER_PAUSED;
     if (is_once || (!wants_stream && !is_up))
         return answer_once(request, info, err);
+    if (wants_stream)
+        return answer_stream(request, info);
     if (container_stats_listen(request->engine->containers, info->id, &listener, err) < 0)
         return -1;
-    int r =
-        wants_stream ? answer_stream(request, info, listener) : answer_compared(request, info, listener, err);
+    int r = answer_compared(request, info, listener, err);
     container_stats_unlisten(listener);
     return r;
 }

@@ -2,6 +2,7 @@
 #include "api/container_document.h"
 #include "api/filters.h"
 #include "api/image_document.h"
+#include "api/layer_sharing.h"
 #include "base/clock.h"
 #include "base/mem.h"
 
@@ -89,6 +90,10 @@ int api_image_list(struct request *request, struct error *err)
         return -1;
     struct container_info **containers =
         request->version >= 151 ? container_list(request->engine->containers, true) : NULL;
+    CLEANUP(layer_sharing_done) struct layer_sharing sharing = { .layers = MAP_INIT };
+    bool shows_sharing = request->version >= 142 && request_flag(request, "shared-size", false);
+    if (shows_sharing) // among all images, whichever are shown
+        layer_sharing_count(request->engine->store, images, &sharing);
     json_t *documents = json_array();
     for (size_t i = 0; images[i]; i++) {
         const struct image *image = images[i];
@@ -106,6 +111,8 @@ int api_image_list(struct request *request, struct error *err)
             keep_matching(&filters, "RepoTags", document);
             keep_matching(&filters, "RepoDigests", document);
         }
+        if (shows_sharing)
+            json_set_int(document, "SharedSize", layer_sharing_bytes(&sharing, image));
         json_array_append_new(documents, document);
     }
     image_list_free(images);

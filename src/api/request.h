@@ -82,3 +82,4 @@ request_handler api_network_list, api_network_inspect, api_network_prune, api_ne
     api_network_remove, api_network_connect, api_network_disconnect;
 request_handler api_volume_list, api_volume_inspect, api_volume_prune;
 request_handler api_volume_create, api_volume_remove, api_volume_clone, api_volume_rename;
+request_handler api_volume_update, api_volume_snapshot, api_volume_snapshots, api_volume_restore;

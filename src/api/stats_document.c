@@ -1,124 +1,143 @@
 #include "api/stats_document.h"
 
 #include "base/clock.h"
-#include "codec/json.h"
+#include "base/mem.h"
+#include "codec/json_writer.h"
 
 // Members that Docker leaves out at zero.
-static void set_nonzero(json_t *object, const char *key, uint64_t value)
+static void put_nonzero(struct json_writer *w, const char *key, uint64_t value)
 {
     if (value)
-        json_set_int(object, key, (int64_t)value);
+        json_write_uint(w, key, value);
 }
 
-static void set_time(json_t *object, const char *key, int64_t ns)
+static void put_time(struct json_writer *w, const char *key, int64_t ns)
 {
     char text[TIME_TEXT_MAX];
     time_format_rfc3339(ns, text);
-    json_set_string(object, key, text);
+    json_write_string(w, key, text);
 }
 
-static json_t *cpu_document(const struct container_stats *s)
+static void put_cpu(struct json_writer *w, const char *key, const struct container_stats *s)
 {
-    json_t *cpu = json_object(), *usage = json_object(), *throttling = json_object();
-    json_set_int(usage, "total_usage", s ? (int64_t)s->cpu_ns : 0);
-    if (s && s->cpu_each_count) {
-        json_t *each = json_array();
+    static const struct container_stats none = { 0 };
+    if (!s)
+        s = &none;
+    json_write_open(w, key, '{');
+    json_write_open(w, "cpu_usage", '{');
+    json_write_uint(w, "total_usage", s->cpu_ns);
+    if (s->cpu_each_count) {
+        json_write_open(w, "percpu_usage", '[');
         for (size_t i = 0; i < s->cpu_each_count; i++)
-            json_array_append_new(each, json_integer((json_int_t)s->cpu_each_ns[i]));
-        json_object_set_new(usage, "percpu_usage", each);
+            json_write_uint(w, NULL, s->cpu_each_ns[i]);
+        json_write_close(w, ']');
     }
-    json_set_int(usage, "usage_in_kernelmode", s ? (int64_t)s->cpu_kernel_ns : 0);
-    json_set_int(usage, "usage_in_usermode", s ? (int64_t)s->cpu_user_ns : 0);
-    json_object_set_new(cpu, "cpu_usage", usage);
-    set_nonzero(cpu, "system_cpu_usage", s ? s->system_ns : 0);
-    set_nonzero(cpu, "online_cpus", s ? s->online_cpus : 0);
-    json_set_int(throttling, "periods", s ? (int64_t)s->throttle_periods : 0);
-    json_set_int(throttling, "throttled_periods", s ? (int64_t)s->throttled_periods : 0);
-    json_set_int(throttling, "throttled_time", s ? (int64_t)s->throttled_ns : 0);
-    json_object_set_new(cpu, "throttling_data", throttling);
-    return cpu;
+    json_write_uint(w, "usage_in_kernelmode", s->cpu_kernel_ns);
+    json_write_uint(w, "usage_in_usermode", s->cpu_user_ns);
+    json_write_close(w, '}');
+    put_nonzero(w, "system_cpu_usage", s->system_ns);
+    put_nonzero(w, "online_cpus", s->online_cpus);
+    json_write_open(w, "throttling_data", '{');
+    json_write_uint(w, "periods", s->throttle_periods);
+    json_write_uint(w, "throttled_periods", s->throttled_periods);
+    json_write_uint(w, "throttled_time", s->throttled_ns);
+    json_write_close(w, '}');
+    json_write_close(w, '}');
 }
 
-static json_t *memory_document(const struct container_stats *s)
+static void put_memory(struct json_writer *w, const struct container_stats *s)
 {
-    json_t *memory = json_object();
-    set_nonzero(memory, "usage", s->memory_bytes);
-    set_nonzero(memory, "max_usage", s->memory_max_bytes);
+    json_write_open(w, "memory_stats", '{');
+    put_nonzero(w, "usage", s->memory_bytes);
+    put_nonzero(w, "max_usage", s->memory_max_bytes);
     if (s->memory.count) {
-        json_t *values = json_object();
+        json_write_open(w, "stats", '{');
         for (size_t i = 0; i < s->memory.count; i++)
-            json_set_int(values, s->memory.items[i].key, (int64_t)s->memory.items[i].value);
-        json_object_set_new(memory, "stats", values);
+            json_write_uint(w, s->memory.items[i].key, s->memory.items[i].value);
+        json_write_close(w, '}');
     }
-    set_nonzero(memory, "failcnt", s->memory_failures);
-    set_nonzero(memory, "limit", s->memory_limit_bytes);
-    return memory;
+    put_nonzero(w, "failcnt", s->memory_failures);
+    put_nonzero(w, "limit", s->memory_limit_bytes);
+    json_write_close(w, '}');
 }
 
-static json_t *entries_document(const struct stats_blkio *blkio)
+static void put_entries(struct json_writer *w, const char *key, const struct stats_blkio *blkio)
 {
-    if (!blkio->count)
-        return json_null();
-    json_t *entries = json_array();
+    if (!blkio->count) {
+        json_write_null(w, key);
+        return;
+    }
+    json_write_open(w, key, '[');
     for (size_t i = 0; i < blkio->count; i++) {
         const struct stats_blkio_entry *e = &blkio->items[i];
-        json_array_append_new(entries,
-                              json_pack("{s:I, s:I, s:s, s:I}", "major", (json_int_t)e->major, "minor",
-                                        (json_int_t)e->minor, "op", e->op, "value", (json_int_t)e->value));
+        json_write_open(w, NULL, '{');
+        json_write_uint(w, "major", e->major);
+        json_write_uint(w, "minor", e->minor);
+        json_write_string(w, "op", e->op);
+        json_write_uint(w, "value", e->value);
+        json_write_close(w, '}');
     }
-    return entries;
+    json_write_close(w, ']');
 }
 
-static json_t *blkio_document(const struct container_stats *s)
+static void put_blkio(struct json_writer *w, const struct container_stats *s)
 {
     // Only the multi-queue-less schedulers of old kernels kept the others.
     static const char *const absent[] = { "io_queue_recursive",     "io_service_time_recursive",
                                           "io_wait_time_recursive", "io_merged_recursive",
                                           "io_time_recursive",      "sectors_recursive" };
-    json_t *blkio = json_object();
-    json_object_set_new(blkio, "io_service_bytes_recursive", entries_document(&s->io_bytes));
-    json_object_set_new(blkio, "io_serviced_recursive", entries_document(&s->io_operations));
+    json_write_open(w, "blkio_stats", '{');
+    put_entries(w, "io_service_bytes_recursive", &s->io_bytes);
+    put_entries(w, "io_serviced_recursive", &s->io_operations);
     for (size_t i = 0; i < sizeof absent / sizeof *absent; i++)
-        json_object_set_new(blkio, absent[i], json_null());
-    return blkio;
+        json_write_null(w, absent[i]);
+    json_write_close(w, '}');
 }
 
-static json_t *networks_document(const struct container_stats *s)
+static void put_networks(struct json_writer *w, const struct container_stats *s)
 {
-    json_t *networks = json_object();
+    if (!s->interface_count)
+        return;
+    json_write_open(w, "networks", '{');
     for (size_t i = 0; i < s->interface_count; i++) {
         const struct stats_interface *n = &s->interfaces[i];
-        json_object_set_new(networks, n->name,
-                            json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "rx_bytes",
-                                      (json_int_t)n->rx_bytes, "rx_packets", (json_int_t)n->rx_packets,
-                                      "rx_errors", (json_int_t)n->rx_errors, "rx_dropped",
-                                      (json_int_t)n->rx_dropped, "tx_bytes", (json_int_t)n->tx_bytes,
-                                      "tx_packets", (json_int_t)n->tx_packets, "tx_errors",
-                                      (json_int_t)n->tx_errors, "tx_dropped", (json_int_t)n->tx_dropped));
+        json_write_open(w, n->name, '{');
+        json_write_uint(w, "rx_bytes", n->rx_bytes);
+        json_write_uint(w, "rx_packets", n->rx_packets);
+        json_write_uint(w, "rx_errors", n->rx_errors);
+        json_write_uint(w, "rx_dropped", n->rx_dropped);
+        json_write_uint(w, "tx_bytes", n->tx_bytes);
+        json_write_uint(w, "tx_packets", n->tx_packets);
+        json_write_uint(w, "tx_errors", n->tx_errors);
+        json_write_uint(w, "tx_dropped", n->tx_dropped);
+        json_write_close(w, '}');
     }
-    return networks;
+    json_write_close(w, '}');
 }
 
-json_t *stats_document(const char *id, const char *name, int version, const struct container_stats *now,
-                       const struct container_stats *previous)
+void stats_document_write(struct str *out, const char *id, const char *name, int version,
+                          const struct container_stats *now, const struct container_stats *previous)
 {
-    json_t *document = json_object(), *pids = json_object();
-    json_set_string(document, "id", id);
-    json_object_set_new(document, "name", json_sprintf("/%s", name));
+    struct json_writer w = { .out = out };
+    CLEANUP(cleanup_free) char *slash_name = xasprintf("/%s", name);
+    json_write_open(&w, NULL, '{');
+    json_write_string(&w, "id", id);
+    json_write_string(&w, "name", slash_name);
     if (version >= 152)
-        json_set_string(document, "os_type", "linux");
-    set_time(document, "read", now->read_ns);
-    set_time(document, "preread", previous ? previous->read_ns : 0);
-    set_nonzero(pids, "current", now->pids);
-    set_nonzero(pids, "limit", now->pids_limit);
-    json_object_set_new(document, "pids_stats", pids);
-    json_object_set_new(document, "blkio_stats", blkio_document(now));
-    json_set_int(document, "num_procs", 0);
-    json_object_set_new(document, "storage_stats", json_object());
-    json_object_set_new(document, "cpu_stats", cpu_document(now));
-    json_object_set_new(document, "precpu_stats", cpu_document(previous));
-    json_object_set_new(document, "memory_stats", memory_document(now));
-    if (now->interface_count)
-        json_object_set_new(document, "networks", networks_document(now));
-    return document;
+        json_write_string(&w, "os_type", "linux");
+    put_time(&w, "read", now->read_ns);
+    put_time(&w, "preread", previous ? previous->read_ns : 0);
+    json_write_open(&w, "pids_stats", '{');
+    put_nonzero(&w, "current", now->pids);
+    put_nonzero(&w, "limit", now->pids_limit);
+    json_write_close(&w, '}');
+    put_blkio(&w, now);
+    json_write_uint(&w, "num_procs", 0);
+    json_write_open(&w, "storage_stats", '{');
+    json_write_close(&w, '}');
+    put_cpu(&w, "cpu_stats", now);
+    put_cpu(&w, "precpu_stats", previous);
+    put_memory(&w, now);
+    put_networks(&w, now);
+    json_write_close(&w, '}');
 }

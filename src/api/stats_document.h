@@ -1,10 +1,9 @@
 // A container's figures as the Docker API shows them. Stands alone, so that it is tested without an engine.
 #pragma once
 
+#include "base/str.h"
 #include "container/stats.h"
 
-#include <jansson.h>
-
-// GET /containers/{id}/stats: one document. `previous` fills precpu_stats and preread; NULL: zeros. Owned.
-json_t *stats_document(const char *id, const char *name, int version, const struct container_stats *now,
-                       const struct container_stats *previous);
+// GET /containers/{id}/stats: one document, appended to out. `previous` fills precpu_stats and preread; NULL: zeros.
+void stats_document_write(struct str *out, const char *id, const char *name, int version,
+                          const struct container_stats *now, const struct container_stats *previous);

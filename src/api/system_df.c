@@ -2,11 +2,10 @@
 #include "api/container_document.h"
 #include "api/disk_usage.h"
 #include "api/image_document.h"
+#include "api/layer_sharing.h"
 #include "api/volume_document.h"
-#include "base/map.h"
 #include "base/mem.h"
 #include "http/http.h"
-#include "store/layer.h"
 
 static int parse_types(const struct request *request, unsigned *ret, struct error *err)
 {
@@ -31,55 +30,6 @@ static int parse_types(const struct request *request, unsigned *ret, struct erro
     return 0;
 }
 
-// --- images: a layer is kept once, so what several images have is shared by them.
-struct layer_use {
-    uint64_t bytes;
-    size_t images;
-};
-
-static void layers_done(struct map *layers)
-{
-    size_t at = 0;
-    for (const struct map_entry *e; (e = map_next(layers, &at));)
-        free(e->value);
-    map_done(layers);
-}
-
-// Every layer of every image with its size; an image that has a layer twice counts once. The sum of all of them.
-static int64_t count_layers(const struct request *request, struct image **images, struct map *layers)
-{
-    int64_t total = 0;
-    for (size_t i = 0; images[i]; i++)
-        for (size_t k = 0; images[i]->diff_ids && images[i]->diff_ids[k]; k++) {
-            const char *id = images[i]->diff_ids[k];
-            struct layer_use *use = map_get(layers, id);
-            struct layer_info layer = { 0 };
-            struct error ignored;
-            bool is_again = false;
-            for (size_t before = 0; before < k; before++)
-                is_again |= streq(images[i]->diff_ids[before], id);
-            if (!use) {
-                (void)layer_get(request->engine->store, id, &layer, &ignored);
-                use = NEW(struct layer_use);
-                use->bytes = layer.size_bytes;
-                total += (int64_t)use->bytes;
-                map_put(layers, id, use);
-            }
-            use->images += !is_again;
-        }
-    return total;
-}
-
-static int64_t shared_bytes(const struct image *image, const struct map *layers)
-{
-    int64_t shared = 0;
-    for (size_t k = 0; image->diff_ids && image->diff_ids[k]; k++) {
-        const struct layer_use *use = map_get(layers, image->diff_ids[k]);
-        shared += use && use->images > 1 ? (int64_t)use->bytes : 0;
-    }
-    return shared;
-}
-
 static int64_t count_containers(struct container_info **containers, const char *image_id)
 {
     int64_t count = 0;
@@ -90,17 +40,18 @@ static int64_t count_containers(struct container_info **containers, const char *
 
 static int gather_images(const struct request *request, struct disk_usage *usage, struct error *err)
 {
-    CLEANUP(layers_done) struct map layers = MAP_INIT;
+    CLEANUP(layer_sharing_done) struct layer_sharing sharing = { .layers = MAP_INIT };
     struct image **images = NULL;
     if (image_list(request->engine->images, &images, err) < 0)
         return -1;
     struct container_info **containers = container_list(request->engine->containers, true);
-    usage->layers_bytes = count_layers(request, images, &layers);
+    layer_sharing_count(request->engine->store, images, &sharing);
+    usage->layers_bytes = sharing.total_bytes;
     usage->images = json_array();
     for (size_t i = 0; images[i]; i++) {
         json_t *document =
             image_summary_document(request, images[i], count_containers(containers, images[i]->id));
-        json_set_int(document, "SharedSize", shared_bytes(images[i], &layers));
+        json_set_int(document, "SharedSize", layer_sharing_bytes(&sharing, images[i]));
         json_array_append_new(usage->images, document);
     }
     container_list_free(containers);

@@ -26,6 +26,8 @@ json_t *volume_document(const struct volume_info *info)
     json_set_string(document, "Name", info->name);
     json_object_set_new(document, "Options", info->options ? json_incref(info->options) : json_null());
     json_set_string(document, "Scope", "local");
+    if (info->snapshot_of)
+        json_object_set_new(document, "Status", json_pack("{s:s}", "SnapshotOf", info->snapshot_of));
     return document;
 }
 
@@ -124,6 +126,60 @@ int api_volume_rename(struct request *request, struct error *err)
     if (str_is_empty(name))
         return error_set(err, ERROR_INVALID, "the volume needs a new name");
     if (volume_rename(request->engine->volumes, request->name, name, err) < 0)
+        return -1;
+    return respond_empty(request, 204);
+}
+
+// --- size and snapshots, of skiff's own
+int api_volume_update(struct request *request, struct error *err)
+{
+    CLEANUP(json_cleanup) json_t *body = NULL;
+    if (request_json(request, true, &body, err) < 0 || check_strings(body, "DriverOpts", err) < 0 ||
+        volume_update(request->engine->volumes, request->name, json_get_object(body, "DriverOpts"), err) < 0)
+        return -1;
+    return respond_volume(request, 200, request->name, err);
+}
+
+int api_volume_snapshot(struct request *request, struct error *err)
+{
+    CLEANUP(cleanup_free) char *wanted = request_get(request, "name");
+    CLEANUP(cleanup_free) char *name = NULL;
+    if (volume_snapshot(request->engine->volumes, request->name, wanted, &name, err) < 0)
+        return -1;
+    return respond_volume(request, 201, name, err);
+}
+
+static int oldest_first(const void *a, const void *b)
+{
+    int64_t x = (*(struct volume_info *const *)a)->created_ns,
+            y = (*(struct volume_info *const *)b)->created_ns;
+    return x < y ? -1 : x > y;
+}
+
+// Also of a volume that is gone, or has another name now.
+int api_volume_snapshots(struct request *request, struct error *err)
+{
+    (void)err;
+    struct volume_info **list = volume_list(request->engine->volumes);
+    json_t *documents = json_array();
+    size_t count = 0;
+    while (list[count])
+        count++;
+    qsort(list, count, sizeof *list, oldest_first);
+    for (size_t i = 0; i < count; i++)
+        if (list[i]->snapshot_of && streq(list[i]->snapshot_of, request->name))
+            json_array_append_new(documents, volume_document(list[i]));
+    volume_list_free(list);
+    return respond_json(request, 200, json_pack("{s:o}", "Snapshots", documents));
+}
+
+int api_volume_restore(struct request *request, struct error *err)
+{
+    CLEANUP(cleanup_free) char *snapshot = request_get(request, "snapshot");
+    if (str_is_empty(snapshot))
+        return error_set(err, ERROR_INVALID, "which snapshot?");
+    if (volume_restore(request->engine->volumes, request->name, snapshot,
+                       request_flag(request, "force", false), err) < 0)
         return -1;
     return respond_empty(request, 204);
 }

@@ -16,3 +16,5 @@ extern const struct command command_container_inspect, command_container_prune, 
     command_system_prune;
 extern const struct command command_volume_clone, command_volume_create, command_volume_inspect,
     command_volume_ls, command_volume_prune, command_volume_rename, command_volume_rm;
+extern const struct command command_volume_restore, command_volume_snapshot, command_volume_snapshots,
+    command_volume_update;

@@ -26,6 +26,13 @@ void create_add_limits(const struct options *options, json_t *host);
 int create_add_resources(const struct options *options, json_t *host, struct error *err);
 // "on-failure:3" as the API's RestartPolicy, owned.
 int create_restart_policy(const char *text, json_t **ret, struct error *err);
+// One value each, as run's options have them. -p: into ExposedPorts and PortBindings; --device: into Devices; -v: a path alone into
+// volumes, others into Binds; --mount (`name`: the option it came by): into Mounts.
+int create_publish(const char *text, json_t *exposed, json_t *bindings, struct error *err);
+int create_device(const char *spec, json_t *devices, struct error *err);
+int create_volume(const char *spec, json_t *volumes, json_t *binds, struct error *err);
+int create_mount(const struct options *options, const char *name, const char *spec, json_t *mounts,
+                 struct error *err);
 // "k=v" of a list option into an object under `key` (only when there are any).
 int create_add_map(const struct options *options, const char *name, json_t *object, const char *key,
                    struct error *err);

@@ -93,7 +93,7 @@ static bool is_address(const char *ip)
     return inet_pton(AF_INET, ip, bytes) == 1 || inet_pton(AF_INET6, ip, bytes) == 1;
 }
 
-static int publish(const char *text, json_t *exposed, json_t *bindings, struct error *err)
+int create_publish(const char *text, json_t *exposed, json_t *bindings, struct error *err)
 {
     char *spec CLEANUP(cleanup_free) = NULL;
     const char *protocol, *ip, *host, *container;
@@ -152,7 +152,7 @@ int create_add_ports(const struct options *options, json_t *config, json_t *host
     json_object_set_new(config, "ExposedPorts", exposed);
     json_object_set_new(host, "PortBindings", bindings);
     for (; *published; published++)
-        if (publish(*published, exposed, bindings, err) < 0)
+        if (create_publish(*published, exposed, bindings, err) < 0)
             return -1;
     for (; *exposed_list; exposed_list++)
         if (expose_range(options, *exposed_list, exposed, err) < 0)

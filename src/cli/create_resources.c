@@ -33,7 +33,7 @@ static bool is_device_mode(const char *s)
     return *s && strspn(s, "rwm") == strlen(s) && strlen(s) <= 3;
 }
 
-static int add_device(const char *spec, json_t *devices, struct error *err)
+int create_device(const char *spec, json_t *devices, struct error *err)
 {
     char **parts CLEANUP(strv_freep) = strv_split(spec, ":", true);
     size_t n = strv_len(parts);
@@ -143,7 +143,7 @@ int create_add_resources(const struct options *options, json_t *host, struct err
     for (char *const *v = options_list(options, "device"); *v; v++)
         if (is_cdi_name(*v))
             add_cdi_device(*v, host);
-        else if (add_device(*v, devices, err) < 0)
+        else if (create_device(*v, devices, err) < 0)
             return -1;
     for (char *const *v = options_list(options, "ulimit"); *v; v++)
         if (add_ulimit(options, *v, limits, err) < 0)

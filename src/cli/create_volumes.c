@@ -59,7 +59,7 @@ static char *absolute(const char *path)
     return str_take(&full);
 }
 
-static int add_volume(const char *spec, json_t *volumes, json_t *binds, struct error *err)
+int create_volume(const char *spec, json_t *volumes, json_t *binds, struct error *err)
 {
     size_t colons = 0;
     for (const char *p = spec; *p; p++)
@@ -217,7 +217,8 @@ static int check_mount(const json_t *mount, struct error *err)
     return 0;
 }
 
-static int add_mount(const struct options *options, const char *spec, json_t *mounts, struct error *err)
+int create_mount(const struct options *options, const char *name, const char *spec, json_t *mounts,
+                 struct error *err)
 {
     char **fields CLEANUP(strv_freep) = create_split_csv(spec);
     json_t *mount = json_object();
@@ -229,9 +230,9 @@ static int add_mount(const struct options *options, const char *spec, json_t *mo
         if (equals)
             *equals = '\0';
         if (set_mount_key(mount, *f, equals ? equals + 1 : "", equals != NULL, &why) < 0)
-            return options_invalid(options, "mount", spec, err, "%s", why.message);
+            return options_invalid(options, name, spec, err, "%s", why.message);
     }
-    return check_mount(mount, &why) < 0 ? options_invalid(options, "mount", spec, err, "%s", why.message) : 0;
+    return check_mount(mount, &why) < 0 ? options_invalid(options, name, spec, err, "%s", why.message) : 0;
 }
 
 int create_add_volumes(const struct options *options, json_t *config, json_t *host, struct error *err)
@@ -239,10 +240,10 @@ int create_add_volumes(const struct options *options, json_t *config, json_t *ho
     json_t *volumes CLEANUP(json_cleanup) = json_object(), *binds CLEANUP(json_cleanup) = json_array();
     json_t *mounts CLEANUP(json_cleanup) = json_array(), *tmpfs CLEANUP(json_cleanup) = json_object();
     for (char *const *v = options_list(options, "volume"); *v; v++)
-        if (add_volume(*v, volumes, binds, err) < 0)
+        if (create_volume(*v, volumes, binds, err) < 0)
             return -1;
     for (char *const *v = options_list(options, "mount"); *v; v++)
-        if (add_mount(options, *v, mounts, err) < 0)
+        if (create_mount(options, "mount", *v, mounts, err) < 0)
             return -1;
     for (char *const *v = options_list(options, "tmpfs"); *v; v++) {
         const char *colon = strchr(*v, ':');

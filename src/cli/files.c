@@ -60,6 +60,8 @@ static int run_commit(struct cli *cli, const struct options *options, struct err
         target_query(&target, "changes", *v);
     if (!options_bool(options, "pause", true))
         target_query(&target, "pause", "0");
+    if (options_bool(options, "squash", false))
+        target_query(&target, "squash", "1");
     if (cli_call(cli, "POST", target.text.ptr, NULL, &answer, err) < 0)
         return -1;
     cli_print(cli, "%s\n", json_get_string(answer, "Id", ""));
@@ -75,6 +77,7 @@ static const struct option commit_options[] = {
     { "change", 'c', OPTION_LIST, NULL, "Apply Dockerfile instruction to the created image" },
     { "message", 'm', OPTION_STRING, NULL, "Commit message" },
     { "pause", 'p', OPTION_BOOL, NULL, "Pause container during commit (default true)" },
+    { "squash", 's', OPTION_BOOL, NULL, "Make one layer of all files instead of one more on the image's" },
     OPTION_END,
 };
 const struct command command_diff = {

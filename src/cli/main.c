@@ -96,13 +96,20 @@ static const struct member system_members[] = { { "df", &command_system_df },
                                                 { "info", &command_info },
                                                 { "prune", &command_system_prune },
                                                 { NULL, NULL } };
-static const struct member volume_members[] = {
-    { "clone", &command_volume_clone },     { "create", &command_volume_create },
-    { "inspect", &command_volume_inspect }, { "ls", &command_volume_ls },
-    { "prune", &command_volume_prune },     { "rename", &command_volume_rename },
-    { "rm", &command_volume_rm },           { "list", &command_volume_ls },
-    { "remove", &command_volume_rm },       { NULL, NULL }
-};
+static const struct member volume_members[] = { { "clone", &command_volume_clone },
+                                                { "create", &command_volume_create },
+                                                { "inspect", &command_volume_inspect },
+                                                { "ls", &command_volume_ls },
+                                                { "prune", &command_volume_prune },
+                                                { "rename", &command_volume_rename },
+                                                { "rm", &command_volume_rm },
+                                                { "list", &command_volume_ls },
+                                                { "remove", &command_volume_rm },
+                                                { "restore", &command_volume_restore },
+                                                { "snapshot", &command_volume_snapshot },
+                                                { "snapshots", &command_volume_snapshots },
+                                                { "update", &command_volume_update },
+                                                { NULL, NULL } };
 static const struct group {
     const char *name, *summary;
     const struct member *members;

@@ -1,4 +1,4 @@
-// skiff update: limits and restart policy of containers that exist.
+// skiff update: limits, restart policy, ports, devices and mounts of containers that exist.
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
@@ -19,14 +19,87 @@ static const struct option update_options[] = {
     { "cpus", 0, OPTION_DECIMAL, NULL, "Number of CPUs" },
     { "cpuset-cpus", 0, OPTION_STRING, NULL, "CPUs in which to allow execution (0-3, 0,1)" },
     { "cpuset-mems", 0, OPTION_STRING, NULL, "Memory nodes in which to allow execution (0-3, 0,1)" },
+    { "device-add", 0, OPTION_LIST, "list", "Add a host device to the container" },
+    { "device-rm", 0, OPTION_LIST, "list", "Take a device away, by its path in the container" },
+    { "force", 'f', OPTION_BOOL, NULL, "Take mounts off that are in use" },
     { "memory", 'm', OPTION_BYTES, NULL, "Memory limit" },
     { "memory-reservation", 0, OPTION_BYTES, NULL, "Memory soft limit" },
     { "memory-swap", 0, OPTION_BYTES, NULL,
       "Swap limit equal to memory plus swap: '-1' to enable unlimited swap" },
+    { "mount-add", 0, OPTION_LIST, "mount", "Attach a filesystem mount to the container" },
+    { "mount-rm", 0, OPTION_LIST, "list", "Take a mount off, by its path in the container" },
     { "pids-limit", 0, OPTION_INT, NULL, "Tune container pids limit (set -1 for unlimited)" },
+    { "publish-add", 0, OPTION_LIST, "list", "Publish a container's port to the host" },
+    { "publish-rm", 0, OPTION_LIST, "list", "Take a published port back ([[IP:]HOST:]CONTAINER[/PROTO])" },
     { "restart", 0, OPTION_STRING, NULL, "Restart policy to apply when a container exits" },
+    { "storage-opt", 0, OPTION_LIST, NULL, "New limit of the writable layer: size=10G (0: none)" },
+    { "volume-add", 0, OPTION_LIST, "list", "Bind mount a volume in the container" },
+    { "volume-rm", 0, OPTION_LIST, "list", "The same as --mount-rm" },
     OPTION_END,
 };
+
+static int add_ports(const struct options *options, const char *name, const char *member, json_t *body,
+                     struct error *err)
+{
+    json_t *exposed CLEANUP(json_cleanup) = json_object(), *bindings CLEANUP(json_cleanup) = json_object();
+    for (char *const *v = options_list(options, name); *v; v++)
+        if (create_publish(*v, exposed, bindings, err) < 0)
+            return -1;
+    if (json_object_size(bindings))
+        json_object_set(body, member, bindings);
+    return 0;
+}
+
+static int add_mounts(const struct options *options, json_t *body, struct error *err)
+{
+    json_t *mounts CLEANUP(json_cleanup) = json_array(), *binds CLEANUP(json_cleanup) = json_array();
+    json_t *volumes CLEANUP(json_cleanup) = json_object(), *removed CLEANUP(json_cleanup) = json_array(), *v;
+    const char *path;
+    for (char *const *m = options_list(options, "mount-add"); *m; m++)
+        if (create_mount(options, "mount-add", *m, mounts, err) < 0)
+            return -1;
+    for (char *const *m = options_list(options, "volume-add"); *m; m++)
+        if (create_volume(*m, volumes, binds, err) < 0)
+            return -1;
+    json_object_foreach(volumes, path, v) json_array_append_new(binds, json_string(path));
+    for (char *const *m = options_list(options, "mount-rm"); *m; m++)
+        json_array_append_new(removed, json_string(*m));
+    for (char *const *m = options_list(options, "volume-rm"); *m; m++)
+        json_array_append_new(removed, json_string(*m));
+    if (json_array_size(mounts))
+        json_object_set(body, "MountsAdd", mounts);
+    if (json_array_size(binds))
+        json_object_set(body, "BindsAdd", binds);
+    if (json_array_size(removed))
+        json_object_set(body, "MountsRemove", removed);
+    return 0;
+}
+
+static int add_devices(const struct options *options, json_t *body, struct error *err)
+{
+    json_t *devices CLEANUP(json_cleanup) = json_array();
+    for (char *const *d = options_list(options, "device-add"); *d; d++)
+        if (create_device(*d, devices, err) < 0)
+            return -1;
+    if (json_array_size(devices))
+        json_object_set(body, "DevicesAdd", devices);
+    if (*options_list(options, "device-rm"))
+        json_object_set_new(body, "DevicesRemove", json_from_strv(options_list(options, "device-rm")));
+    return 0;
+}
+
+// Ports, devices and mounts: members that only this engine knows.
+static int add_parts(const struct options *options, json_t *body, struct error *err)
+{
+    if (add_ports(options, "publish-add", "PortBindingsAdd", body, err) < 0 ||
+        add_ports(options, "publish-rm", "PortBindingsRemove", body, err) < 0)
+        return -1;
+    if (add_devices(options, body, err) < 0 || add_mounts(options, body, err) < 0)
+        return -1;
+    if (options_bool(options, "force", false))
+        json_set_bool(body, "ForceUnmount", true);
+    return 0;
+}
 
 static json_t *update_body(const struct options *options, struct error *err)
 {
@@ -38,6 +111,9 @@ static json_t *update_body(const struct options *options, struct error *err)
             return NULL;
         json_object_set_new(body, "RestartPolicy", policy);
     }
+    if (create_add_map(options, "storage-opt", body, "StorageOpt", err) < 0 ||
+        add_parts(options, body, err) < 0)
+        return NULL;
     if (json_object_size(body) == 0) {
         error_set(err, ERROR_INVALID, "you must provide one or more flags when using this command");
         return NULL;

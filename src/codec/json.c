@@ -193,6 +193,16 @@ static void append_control(struct str *out, unsigned char c)
 void json_append_quoted(struct str *out, const char *text, size_t n)
 {
     const unsigned char *s = (const unsigned char *)text;
+    size_t plain = 0;
+    while (plain < n && is_plain(s[plain]))
+        plain++;
+    char *at = plain == n ? str_reserve(out, n + 2) : NULL;
+    if (at) { // nearly always: in one piece
+        at[0] = at[n + 1] = '"';
+        memcpy(at + 1, text, n);
+        str_added(out, n + 2);
+        return;
+    }
     str_append_char(out, '"');
     for (size_t i = 0; i < n;) {
         size_t run = 0;

@@ -244,5 +244,8 @@ int container_attach(struct container_service *s, const char *name, struct conta
     if (r < 0 || !attach->wants_stream)
         return r;
     container_event(c, "attach", NULL, NULL);
-    return is_running ? shim_call(c->socket_path, &m, &own, 1, NULL, err) : 0;
+    if (!is_running || shim_call(c->socket_path, &m, &own, 1, NULL, err) == 0)
+        return 0;
+    // Its monitor has ended, and the record of that is about to come: the client has the logs it asked for, and sees the end.
+    return err->kind == ERROR_NOT_FOUND ? 0 : -1;
 }

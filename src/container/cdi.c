@@ -16,6 +16,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
@@ -183,18 +184,58 @@ static void add_group(const json_t *gid, struct oci_runtime_config *c)
     user->additional_gids[user->additional_gid_count++] = id;
 }
 
+static int add_hook(const json_t *hook, const char *name, struct oci_runtime_config *c, struct error *err)
+{
+    const char *where = json_get_string(hook, "hookName", ""), *path = json_get_string(hook, "path", "");
+    int point = oci_hook_number(where);
+    int64_t timeout_s = json_get_int(hook, "timeout", 0);
+    if (point < 0)
+        return error_set(err, ERROR_INVALID, "CDI device injection failed: %s: invalid hook name \"%s\"",
+                         name, where);
+    if (*path != '/' || timeout_s < 0 || timeout_s > INT_MAX)
+        return error_set(err, ERROR_INVALID, "CDI device injection failed: %s: %s hook %s is not usable",
+                         name, where, path);
+    struct oci_hook **hooks = &c->hooks[point].hooks;
+    size_t n = c->hooks[point].count++;
+    *hooks = xreallocarray(*hooks, n + 1, sizeof **hooks);
+    (*hooks)[n] = (struct oci_hook){ .path = xstrdup(path),
+                                     .args = json_get_strv(hook, "args"),
+                                     .env = json_get_strv(hook, "env"),
+                                     .timeout_s = (int)timeout_s };
+    return 0;
+}
+
+// What it asks for that cannot be had is refused by its name.
+static int check_edits(const json_t *edits, const char *name, struct error *err)
+{
+    static const char *const known[] = { "env", "deviceNodes", "hooks", "mounts", "additionalGids", NULL };
+    const char *key;
+    json_t *v;
+    json_object_foreach((json_t *)(uintptr_t)edits, key, v)
+    {
+        bool is_known = json_is_null(v) || (json_is_array(v) && json_array_size(v) == 0) ||
+                        (json_is_object(v) && json_object_size(v) == 0);
+        for (size_t i = 0; known[i]; i++)
+            is_known |= streq(known[i], key);
+        if (!is_known)
+            return error_set(err, ERROR_UNSUPPORTED,
+                             "CDI device injection failed: %s needs %s, which is not supported", name, key);
+    }
+    return 0;
+}
+
 static int apply_edits(const json_t *edits, const char *name, struct oci_runtime_config *c, struct error *err)
 {
     size_t i;
     json_t *v;
-    if (json_array_size(json_get_array(edits, "hooks")))
-        return error_set(err, ERROR_UNSUPPORTED,
-                         "CDI device injection failed: %s needs hooks, which are not supported", name);
+    if (check_edits(edits, name, err) < 0)
+        return -1;
     json_array_foreach(json_get_array(edits, "env"), i,
                        v) if (json_is_string(v) && strchr(json_string_value(v), '='))
         strv_push(&c->process.env, json_string_value(v));
     json_array_foreach(json_get_array(edits, "deviceNodes"), i, v) if (add_node(v, c, err) < 0) return -1;
     json_array_foreach(json_get_array(edits, "mounts"), i, v) if (add_mount(v, c, err) < 0) return -1;
+    json_array_foreach(json_get_array(edits, "hooks"), i, v) if (add_hook(v, name, c, err) < 0) return -1;
     json_array_foreach(json_get_array(edits, "additionalGids"), i, v) add_group(v, c);
     return 0;
 }

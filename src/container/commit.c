@@ -1,6 +1,7 @@
 // Theory of operation. The new layer is made in one pass: the upper directory is walked and written as a tar, in the layer
 // format, while the layer store reads, hashes and unpacks it (archive/stream). So a commit costs what the
-// container changed, whatever its image holds. A walk that fails makes the reading end fail too, never a shorter layer.
+// container changed, whatever its image holds. Squashed, what is walked is a view of all layers, merged by overlay. A walk that
+// fails makes the reading end fail too, never a shorter layer.
 #include "container/commit.h"
 
 #include "archive/stream.h"
@@ -10,6 +11,7 @@
 #include "base/str.h"
 #include "codec/json.h"
 #include "container/container_internal.h"
+#include "container/view.h"
 #include "image/changes.h"
 #include "image/commit.h"
 
@@ -69,22 +71,19 @@ static int check_state(struct container *c, struct error *err)
     return 0;
 }
 
-static int make_image(struct container *c, const struct container_commit *commit, char *ret_id,
+static int pack_image(struct container *c, const struct container_commit *commit, int tree_fd, char *ret_id,
                       struct error *err)
 {
-    static const struct archive_pack options = { .name = "", .leaves_top_out = true, .is_layer = true };
+    const struct archive_pack options = { .name = "", .leaves_top_out = true, .is_layer = !commit->squashes };
     CLEANUP(json_cleanup) json_t *config = NULL;
     CLEANUP(cleanup_free) char *command = command_of(c);
-    CLEANUP(cleanup_free) char *path = xasprintf("%s/upper", c->directory);
-    CLEANUP(cleanup_close) int upper = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     CLEANUP(archive_stream_freep) struct archive_stream *tar = NULL;
     struct error cause;
-    if (upper < 0)
-        return error_errno(err, errno, "read the changes of container %s", c->id);
-    if (make_config(c, commit, &config, err) < 0 || archive_stream_new(upper, &options, &tar, err) < 0)
+    if (make_config(c, commit, &config, err) < 0 || archive_stream_new(tree_fd, &options, &tar, err) < 0)
         return -1;
     const struct image_commit image = { .parent_id = c->image_id,
                                         .container_id = c->id,
+                                        .is_squashed = commit->squashes,
                                         .reference = commit->reference,
                                         .author = commit->author,
                                         .comment = commit->comment,
@@ -95,6 +94,22 @@ static int make_image(struct container *c, const struct container_commit *commit
     if (r < 0 && archive_stream_end(tar, &cause) < 0)
         *err = cause;
     return r;
+}
+
+static int make_image(struct container *c, const struct container_commit *commit, char *ret_id,
+                      struct error *err)
+{
+    if (commit->squashes) {
+        CLEANUP(container_view_close) struct container_view view = { 0 };
+        if (container_view_open(c, VIEW_LAYERS, &view, err) < 0)
+            return -1;
+        return pack_image(c, commit, view.root_fd, ret_id, err);
+    }
+    CLEANUP(cleanup_free) char *path = xasprintf("%s/upper", c->directory);
+    CLEANUP(cleanup_close) int upper = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (upper < 0)
+        return error_errno(err, errno, "read the changes of container %s", c->id);
+    return pack_image(c, commit, upper, ret_id, err);
 }
 
 int container_commit(struct container_service *s, const char *name, const struct container_commit *commit,

@@ -52,7 +52,7 @@ static const struct {
     { "PublishAllPorts", HONOURED },
     { "ReadonlyRootfs", HONOURED },
     { "SecurityOpt", HONOURED },
-    { "StorageOpt", DEFAULT_ONLY },
+    { "StorageOpt", HONOURED },
     { "Tmpfs", HONOURED },
     { "UTSMode", HONOURED },
     { "UsernsMode", HONOURED },
@@ -540,7 +540,7 @@ int container_config_parse(const json_t *config, const json_t *host_config, stru
         parse_names(host_config, &c, err) == 0 && config_parse_log(host_config, &c, err) == 0 &&
         parse_choices(host_config, &c, err) == 0 && parse_lifecycle(config, host_config, &c, err) == 0 &&
         config_parse_resources(host_config, &c, warnings, err) == 0 &&
-        config_parse_mounts(host_config, &c, err) == 0 &&
+        config_parse_storage(host_config, &c, err) == 0 && config_parse_mounts(host_config, &c, err) == 0 &&
         config_parse_declared_volumes(config, &c, err) == 0 &&
         config_parse_ports(config, host_config, &c, err) == 0 && check_together(&c, warnings, err) == 0) {
         *ret = c;

@@ -39,6 +39,9 @@ struct bind_mount {
     bool copies_up;                            // an empty volume takes over what the image has at the target
     char *subpath;                             // only this directory of it; NULL: all
     json_t *labels, *driver_options;           // of one that is made on demand; NULL: none
+    // An image, seen through its layers and never written to: `source` is its id once the container has been made.
+    char *image;   // as the client named it; NULL: none
+    char **layers; // diff ids, bottom first
 };
 
 struct tmpfs_mount {
@@ -88,6 +91,7 @@ struct container_config {
     char *cpuset_cpus, *cpuset_mems;
     int64_t pids_limit; // 0: unlimited
     unsigned blkio_weight;
+    uint64_t storage_size_bytes; // what the writable layer may hold; 0: no limit
     json_t *blkio_weight_devices, *blkio_read_bps, *blkio_write_bps, *blkio_read_iops,
         *blkio_write_iops; // arrays or NULL
     struct oci_rlimit *rlimits;
@@ -167,6 +171,8 @@ void bind_mount_done(struct bind_mount *mount);
 struct bind_mount bind_mount_copy(const struct bind_mount *mount);
 bool config_has_target(const struct container_config *config,
                        const char *target); // of a bind, volume or tmpfs
+// "/a//./b" -> "/a/b", owned. ERROR_INVALID: relative, with "..", or the root.
+int config_clean_target(const char *target, char **ret, struct error *err);
 // One -v value: "src:dst[:opts]", "volume:dst[:opts]", or "dst" for an anonymous volume.
 int config_parse_bind(const char *text, struct bind_mount *ret, struct error *err);
 // ExposedPorts, PortBindings, PublishAllPorts.
@@ -178,6 +184,8 @@ int config_parse_port(const char *text, uint16_t *ret_port, enum network_protoco
 // Memory, CPU, pids, blkio, ulimits, devices.
 int config_parse_resources(const json_t *host_config, struct container_config *ret, char ***warnings,
                            struct error *err);
+// StorageOpt (storage.c).
+int config_parse_storage(const json_t *host_config, struct container_config *ret, struct error *err);
 // CapAdd, CapDrop over Docker's default set.
 int config_parse_capabilities(const json_t *host_config, bool is_privileged, oci_capset *ret,
                               struct error *err);

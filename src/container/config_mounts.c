@@ -10,9 +10,10 @@
 
 void bind_mount_done(struct bind_mount *b)
 {
-    char *texts[] = { b->source, b->target, b->propagation, b->mode, b->volume, b->subpath };
+    char *texts[] = { b->source, b->target, b->propagation, b->mode, b->volume, b->subpath, b->image };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         free(texts[i]);
+    strv_free(b->layers);
     json_decref(b->labels);
     json_decref(b->driver_options);
     *b = (struct bind_mount){ 0 };
@@ -27,6 +28,8 @@ struct bind_mount bind_mount_copy(const struct bind_mount *b)
     copy.mode = xstrdup(b->mode);
     copy.volume = xstrdup(b->volume);
     copy.subpath = xstrdup(b->subpath);
+    copy.image = xstrdup(b->image);
+    copy.layers = strv_copy(b->layers);
     json_incref(copy.labels);
     json_incref(copy.driver_options);
     return copy;
@@ -97,6 +100,11 @@ static int check_target(const char *type, const char *target, char **ret, struct
     }
     *ret = clean;
     return 0;
+}
+
+int config_clean_target(const char *target, char **ret, struct error *err)
+{
+    return check_target("bind", target, ret, err);
 }
 
 static bool is_propagation(const char *word)
@@ -256,6 +264,28 @@ static int parse_volume_mount(const json_t *m, const char *source, char *target,
     return volume_options_object(json_get_object(m, "VolumeOptions"), b, err);
 }
 
+static int parse_image_mount(const json_t *m, const char *source, char *target, struct container_config *c,
+                             struct error *err)
+{
+    struct bind_mount *b = new_bind(c);
+    const char *subpath = json_get_string(json_get_object(m, "ImageOptions"), "Subpath", "");
+    b->target = target;
+    b->is_read_only = true; // whatever ReadOnly says
+    if (json_object_size(json_get_object(m, "BindOptions")))
+        return error_set(err, ERROR_INVALID,
+                         "invalid mount config for type \"image\": field BindOptions must not be specified");
+    if (!*source)
+        return error_set(err, ERROR_INVALID,
+                         "invalid mount config for type \"image\": field Source must not be empty");
+    if (*subpath && !is_local_path(subpath))
+        return error_set(
+            err, ERROR_INVALID,
+            "invalid mount config for type \"image\": subpath must be a relative path within the volume");
+    b->image = xstrdup(source);
+    b->subpath = *subpath ? xstrdup(subpath) : NULL;
+    return 0;
+}
+
 static int tmpfs_options_object(const json_t *o, bool is_read_only, char **ret, struct error *err)
 {
     CLEANUP(str_done) struct str s = STR_INIT;
@@ -281,15 +311,17 @@ static int parse_mount(const json_t *m, struct container_config *c, struct error
 {
     const char *type = json_get_string(m, "Type", ""), *source = json_get_string(m, "Source", "");
     CLEANUP(cleanup_free) char *target = NULL;
-    if (streq(type, "image") || streq(type, "cluster") || streq(type, "npipe"))
+    if (streq(type, "cluster") || streq(type, "npipe"))
         return error_set(err, ERROR_UNSUPPORTED, "mounts of type \"%s\" are not supported yet", type);
-    if (!streq(type, "bind") && !streq(type, "tmpfs") && !streq(type, "volume"))
+    if (!streq(type, "bind") && !streq(type, "tmpfs") && !streq(type, "volume") && !streq(type, "image"))
         return error_set(err, ERROR_INVALID, "invalid mount config for type \"%s\": mount type unknown",
                          type);
     if (check_target(type, json_get_string(m, "Target", ""), &target, err) < 0)
         return -1;
     if (streq(type, "volume"))
         return parse_volume_mount(m, source, TAKE_PTR(target), c, err);
+    if (streq(type, "image"))
+        return parse_image_mount(m, source, TAKE_PTR(target), c, err);
     bool is_read_only = json_get_bool(m, "ReadOnly", false);
     if (streq(type, "tmpfs")) {
         char *options = NULL;

@@ -117,8 +117,9 @@ int container_stop(struct container_service *containers, const char *name, int s
 int container_restart(struct container_service *containers, const char *name, int signal, int timeout_s,
                       struct error *err);
 int container_kill(struct container_service *containers, const char *name, int signal, struct error *err);
-// document: as POST /containers/{id}/update has it, Resources and RestartPolicy; what is 0 or missing stays. Also of a container
-// that does not run. ERROR_CONFLICT and ERROR_INVALID in Docker's words; ERROR_UNSUPPORTED names a member that cannot be changed.
+// document: as POST /containers/{id}/update has it, Resources and RestartPolicy; what is 0 or missing stays; and members of our own
+// (update_wish.c; docs/update.md) for ports, devices and mounts, which change while the container runs, too: all that a request
+// asks for, or nothing. Also of a container that does not run. ERROR_CONFLICT and ERROR_INVALID in Docker's words; ERROR_UNSUPPORTED names a member that cannot be changed.
 // *ret_warnings strv, owned.
 int container_update(struct container_service *containers, const char *name, const json_t *document,
                      char ***ret_warnings, struct error *err);

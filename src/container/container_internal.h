@@ -64,12 +64,15 @@ struct container {
     char image_id[DIGEST_LEN + 1];
     char **diff_ids;                                // the image's layers, bottom first
     json_t *config_document, *host_config_document; // immutable once made
-    json_t *networking_document;    // immutable value, replaced under lock and operation (networks.h)
-    json_t *mounts_document;        // the same (mounts.c)
-    bool has_mounted;               // its volumes are mounted; guarded by operation
-    bool takes_volumes_along;       // anonymous volumes go with it; guarded by operation
-    struct container_config config; // immutable once made
-    uint32_t userns_first_id;       // own range, 0: none
+    json_t *networking_document; // immutable value, replaced under lock and operation (networks.h)
+    json_t *mounts_document;     // immutable, replaced as a whole (mounts.c); guarded by lock
+    bool has_mounted;            // its volumes are mounted; guarded by operation
+    bool takes_volumes_along;    // anonymous volumes go with it; guarded by operation
+    // Immutable once made but for what an update changes, which it does with operation and lock held: limits, binds, tmpfs,
+    // devices, ports. One of the two is enough to read these.
+    struct container_config config;
+    uint32_t userns_first_id; // own range, 0: none
+    uint32_t project_id;      // of its writable layer, 0: not limited (storage.c); immutable once made
 
     pthread_mutex_t operation;
     pthread_rwlock_t
@@ -183,11 +186,15 @@ int container_seccomp_program(struct container *c, int *ret_fd, struct error *er
 int container_write_run_file(struct container *c);
 // /etc/hosts and resolv.conf, also of a running container: its addresses and networks may have changed.
 int container_write_hosts(struct container *c, struct error *err);
+// The same while it runs: there is a whole file at any moment.
+int container_replace_run_file(struct container *c);
 
 // --- mounts.c: volumes and binds of one container
 // At create: everything that config.binds leaves open is settled (volumes made and held, copy-up done, --volumes-from looked up),
 // and mounts_document made. What was made on failure is taken back by mounts_release and mounts_discard.
 int mounts_resolve(struct container *c, struct error *err);
+// Is one of its mounts a view of this image?
+bool mounts_use_image(const struct container *c, const char *image_id);
 // After a restart of the engine: config.binds from the record's document (NULL: an old record), volumes held.
 void mounts_load(struct container *c, json_t *document);
 // The container is going: its volumes are no longer in use (memory only, repeats are harmless) / the anonymous ones that
@@ -198,6 +205,12 @@ void mounts_discard(struct container *c);
 int mounts_begin_run(struct container *c, struct error *err);
 void mounts_continue_run(struct container *c);
 void mounts_end_run(struct container *c);
+// Parts of it, for mounts that come later (update_mounts.c): volumes made, held and filled / a mount in the record, owned, and out
+// of it / the event of a volume.
+int mounts_prepare(struct container *c, struct bind_mount *binds, size_t count, struct error *err);
+json_t *mounts_document_of(const struct bind_mount *b);
+struct bind_mount mounts_parse(const json_t *document);
+void mounts_event(const struct container *c, const struct bind_mount *b, const char *action);
 
 // --- monitor.c
 int monitor_start(struct container_service *s, struct error *err);
@@ -292,6 +305,9 @@ void stats_sampler_free(struct stats_sampler *sampler);
 // --- recover.c
 int recover(struct container_service *s, struct error *err);
 
+// --- update_recover.c: at the start of the engine: an update that the former one has not ended is, where the container runs on
+void update_recover(struct container *c);
+
 // --- cgroup.c
 // Directory of the hierarchy that has `controller` (NULL: any), for this container. Owned, or NULL.
 char *cgroup_directory(const char *cgroup_path, pid_t pid, const char *controller);
@@ -305,3 +321,14 @@ int cgroup_sweep(const char *cgroup_path);
 // Remove what killed spare shims left below this parent.
 void cgroup_sweep_spares(const char *parent);
 bool cgroup_is_frozen(const char *cgroup_path, pid_t pid);
+
+// --- storage.c: the limit of the writable layer
+// At create, while its directories are empty: nothing is done without a limit. ERROR_INVALID in Docker's words where the file system
+// has no project quotas.
+int storage_limit(struct container *c, struct error *err);
+// From one limit to another, 0: none. ERROR_CONFLICT for a container that was made without one. The operation lock is held.
+int storage_resize(struct container *c, uint64_t former_bytes, uint64_t size_bytes, struct error *err);
+// Its directories are gone (or were never made).
+void storage_release(struct container *c);
+// A new engine has read its record: the id is taken, and the limit is what the record says.
+void storage_recover(struct container *c, const json_t *record);

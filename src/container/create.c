@@ -84,6 +84,7 @@ static void undo(struct container *c)
     mounts_release(c);
     mounts_discard(c);
     (void)directories_remove(&roots, c->id);
+    storage_release(c);
     userns_release(&c->service->userns, c->userns_first_id);
 }
 
@@ -140,7 +141,7 @@ static int prepare(struct container *c, const char *name, struct error *err)
         c->config.cgroup_parent ? c->config.cgroup_parent : c->service->options.cgroup_parent;
     c->cgroup_path = xasprintf("%s/%s", parent, c->id);
     c->config.log.path = container_log_path(c);
-    if (mounts_resolve(c, err) < 0)
+    if (storage_limit(c, err) < 0 || mounts_resolve(c, err) < 0)
         return -1;
     if (!container_joins_another(c) && !strv_len(c->config.links) &&
         container_build_spec(c, &c->prepared, err) < 0)

@@ -2,11 +2,17 @@
 
 #include "base/fd.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/mem.h"
+#include "base/num.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 static int remove_below(const char *root, const char *id)
@@ -38,4 +44,26 @@ int directories_make(const struct container_roots *roots, const char *id, struct
         return 0;
     (void)directories_remove(roots, id);
     return error_errno(err, r, "make directories for a container");
+}
+
+static const char run_attribute[] = "trusted.skiff.run";
+
+void directories_note_run(const char *data_directory, int64_t started_ns)
+{
+    char text[32];
+    int n = snprintf(text, sizeof text, "%" PRId64, started_ns);
+    if (setxattr(data_directory, run_attribute, text, (size_t)n, 0) < 0)
+        log_warn("note a run at %s: %s", data_directory, strerror(errno));
+}
+
+int64_t directories_noted_run(const char *data_directory)
+{
+    char text[32];
+    int64_t started_ns = 0;
+    ssize_t n = getxattr(data_directory, run_attribute, text, sizeof text - 1);
+    if (n <= 0)
+        return 0;
+    text[n] = 0;
+    (void)parse_i64(text, 0, INT64_MAX, &started_ns);
+    return started_ns;
 }

@@ -52,6 +52,7 @@ static int add_from(struct container *c, const char *text, struct error *err)
         return -1;
     if (container_find(c->service, name, &other, err) < 0) // not 404, which would mean the image
         return error_set(err, ERROR_INVALID, "No such container: %s", name);
+    pthread_mutex_lock(&other->lock); // an update may be exchanging them
     for (size_t i = 0; i < other->config.bind_count; i++) {
         const struct bind_mount *theirs = &other->config.binds[i];
         if (config_has_target(&c->config, theirs->target))
@@ -63,6 +64,7 @@ static int add_from(struct container *c, const char *text, struct error *err)
         mount.copies_up = mount.creates_source = mount.is_declared = false;
         add(&c->config, mount);
     }
+    pthread_mutex_unlock(&other->lock);
     return 0;
 }
 
@@ -109,10 +111,10 @@ static int make_volume(struct container *c, struct bind_mount *b, struct error *
     return 0;
 }
 
-static int make_volumes(struct container *c, struct error *err)
+static int make_volumes(struct container *c, struct bind_mount *binds, size_t count, struct error *err)
 {
-    for (size_t i = 0; i < c->config.bind_count; i++)
-        if (c->config.binds[i].is_volume && make_volume(c, &c->config.binds[i], err) < 0)
+    for (size_t i = 0; i < count; i++)
+        if (binds[i].is_volume && make_volume(c, &binds[i], err) < 0)
             return -1;
     return 0;
 }
@@ -135,11 +137,11 @@ static int fill_volume(struct container *c, const struct bind_mount *b, int root
 }
 
 // Copy-up, from a view of the image that nobody else sees.
-static int fill_volumes(struct container *c, struct error *err)
+static int fill_volumes(struct container *c, const struct bind_mount *binds, size_t count, struct error *err)
 {
     CLEANUP(cleanup_close) int root_fd = FD_NONE;
-    for (size_t i = 0; i < c->config.bind_count; i++) {
-        const struct bind_mount *b = &c->config.binds[i];
+    for (size_t i = 0; i < count; i++) {
+        const struct bind_mount *b = &binds[i];
         if (!b->is_volume || !b->copies_up || !strv_len(c->diff_ids))
             continue;
         if (root_fd < 0) {
@@ -154,13 +156,45 @@ static int fill_volumes(struct container *c, struct error *err)
     return 0;
 }
 
+// --- images
+// As Docker does, at create: a later image of the same name is none of this container's business.
+static int find_images(const struct container *c, struct bind_mount *binds, size_t count, struct error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct bind_mount *b = &binds[i];
+        CLEANUP(image_freep) struct image *image = NULL;
+        if (!b->image || b->source) // of another container's mount it is known
+            continue;
+        if (image_get(c->service->images, b->image, &image, err) < 0)
+            return -1;
+        b->source = xstrdup(image->id);
+        b->layers = strv_copy(image->diff_ids);
+    }
+    return 0;
+}
+
+bool mounts_use_image(const struct container *c, const char *image_id)
+{
+    for (size_t i = 0; i < c->config.bind_count; i++)
+        if (c->config.binds[i].image && streq(c->config.binds[i].source, image_id))
+            return true;
+    return false;
+}
+
+int mounts_prepare(struct container *c, struct bind_mount *binds, size_t count, struct error *err)
+{
+    if (find_images(c, binds, count, err) < 0 || make_volumes(c, binds, count, err) < 0)
+        return -1;
+    return fill_volumes(c, binds, count, err);
+}
+
 // --- the document
-static json_t *document_of(const struct bind_mount *b)
+json_t *mounts_document_of(const struct bind_mount *b)
 {
     json_t *m = json_object();
-    json_set_string(m, "Type", b->is_volume ? "volume" : "bind");
-    if (b->is_volume)
-        json_set_string(m, "Name", b->volume);
+    json_set_string(m, "Type", b->is_volume ? "volume" : b->image ? "image" : "bind");
+    if (b->is_volume || b->image)
+        json_set_string(m, "Name", b->image ? b->image : b->volume);
     json_set_string(m, "Source", b->source);
     json_set_string(m, "Destination", b->target);
     if (b->is_volume)
@@ -175,14 +209,19 @@ static json_t *document_of(const struct bind_mount *b)
     json_set_bool(m, "createsSource", b->creates_source);
     if (b->subpath)
         json_set_string(m, "subpath", b->subpath);
+    if (b->image)
+        json_object_set_new(m, "layers", json_from_strv(b->layers));
     return m;
 }
 
-static struct bind_mount mount_of(const json_t *m)
+struct bind_mount mounts_parse(const json_t *m)
 {
-    const char *propagation = json_get_string(m, "Propagation", "");
+    const char *propagation = json_get_string(m, "Propagation", ""), *name = json_get_string(m, "Name", NULL);
+    bool is_image = streq(json_get_string(m, "Type", ""), "image");
     return (struct bind_mount){ .is_volume = streq(json_get_string(m, "Type", ""), "volume"),
-                                .volume = xstrdup(json_get_string(m, "Name", NULL)),
+                                .volume = xstrdup(is_image ? NULL : name),
+                                .image = xstrdup(is_image ? name : NULL),
+                                .layers = json_get_strv(m, "layers"),
                                 .source = xstrdup(json_get_string(m, "Source", "")),
                                 .target = xstrdup(json_get_string(m, "Destination", "")),
                                 .mode = xstrdup(json_get_string(m, "Mode", "")),
@@ -199,7 +238,7 @@ static void make_document(struct container *c)
 {
     c->mounts_document = json_array();
     for (size_t i = 0; i < c->config.bind_count; i++)
-        json_array_append_new(c->mounts_document, document_of(&c->config.binds[i]));
+        json_array_append_new(c->mounts_document, mounts_document_of(&c->config.binds[i]));
 }
 
 int mounts_resolve(struct container *c, struct error *err)
@@ -207,7 +246,7 @@ int mounts_resolve(struct container *c, struct error *err)
     if (add_from_others(c, err) < 0)
         return -1;
     add_declared(&c->config);
-    if (make_volumes(c, err) < 0 || fill_volumes(c, err) < 0)
+    if (mounts_prepare(c, c->config.binds, c->config.bind_count, err) < 0)
         return -1;
     make_document(c);
     return 0;
@@ -226,7 +265,7 @@ void mounts_load(struct container *c, json_t *document)
     for (i = 0; i < c->config.bind_count; i++)
         bind_mount_done(&c->config.binds[i]);
     c->config.bind_count = 0;
-    json_array_foreach(document, i, m) add(&c->config, mount_of(m));
+    json_array_foreach(document, i, m) add(&c->config, mounts_parse(m));
     for (i = 0; i < c->config.bind_count; i++)
         if (c->config.binds[i].volume &&
             volume_hold(c->service->options.volumes, c->config.binds[i].volume, c->id, &err) < 0)
@@ -256,7 +295,7 @@ void mounts_discard(struct container *c)
 }
 
 // --- runs
-static void event(const struct container *c, const struct bind_mount *b, const char *action)
+void mounts_event(const struct container *c, const struct bind_mount *b, const char *action)
 {
     const struct event_sink *sink = &c->service->options.events;
     bool is_mount = streq(action, "mount");
@@ -286,7 +325,7 @@ int mounts_begin_run(struct container *c, struct error *err)
         if (volume_mount(c->service->options.volumes, b->volume, c->id, err) < 0)
             return -1;
         c->has_mounted = true;
-        event(c, b, "mount");
+        mounts_event(c, b, "mount");
     }
     return 0;
 }
@@ -312,6 +351,6 @@ void mounts_end_run(struct container *c)
         if (!b->volume)
             continue;
         volume_unmount(c->service->options.volumes, b->volume, c->id);
-        event(c, b, "unmount");
+        mounts_event(c, b, "unmount");
     }
 }

@@ -163,7 +163,7 @@ struct candidate {
     int64_t priority;
 };
 
-static int find_candidates(struct container *c, const json_t *endpoints, struct candidate **ret,
+static int find_candidates(const struct container *c, const json_t *endpoints, struct candidate **ret,
                            size_t *ret_n, struct error *err)
 {
     struct candidate *all = xcalloc(json_object_size(endpoints) + 1, sizeof *all);
@@ -468,6 +468,23 @@ void networks_rename(struct container *c)
     }
 }
 
+struct network_endpoint *networks_port_endpoint(const struct container *c)
+{
+    struct candidate *all CLEANUP(cleanup_free) = NULL;
+    struct error ignored;
+    size_t n;
+    for (size_t i = 0; i < c->endpoint_count; i++)
+        if (c->endpoints[i].port_count > 0)
+            return &c->endpoints[i];
+    if (find_candidates(c, endpoints_config(c), &all, &n, &ignored) < 0)
+        return NULL;
+    int owner = choose(all, n, can_publish, NULL);
+    for (size_t i = 0; owner >= 0 && i < c->endpoint_count; i++)
+        if (streq(c->endpoints[i].network_id, all[owner].network.id))
+            return &c->endpoints[i];
+    return NULL;
+}
+
 char **networks_addresses(const struct container *c)
 {
     char **addresses = NULL;
@@ -649,16 +666,14 @@ static void append_endpoint(struct container *c, const struct network_endpoint *
 
 static bool has_ports(const struct container *c)
 {
-    for (size_t i = 0; i < c->endpoint_count; i++)
-        if (c->endpoints[i].port_count > 0)
-            return true;
-    return false;
+    const struct network_endpoint *e = networks_port_endpoint(c);
+    return e && e->port_count > 0;
 }
 
 // The record of the run and /etc/hosts follow what is.
 static int note_run(struct container *c, struct error *err)
 {
-    int r = container_write_run_file(c);
+    int r = container_replace_run_file(c);
     if (r < 0)
         return error_errno(err, r, "write the record of the run");
     return container_write_hosts(c, err);
@@ -738,21 +753,15 @@ static bool take_endpoint(struct container *c, const char *network, struct netwo
 // Ports outlive the network they were published on when there is another that can have them.
 static int move_ports(struct container *c, struct error *err)
 {
-    struct candidate *all CLEANUP(cleanup_free) = NULL;
-    size_t n, i = 0;
-    if (c->config.port_count == 0 || find_candidates(c, endpoints_config(c), &all, &n, err) < 0)
-        return c->config.port_count == 0 ? 0 : -1;
-    int owner = choose(all, n, can_publish, NULL);
-    while (owner >= 0 && i < c->endpoint_count && !streq(c->endpoints[i].network_id, all[owner].network.id))
-        i++;
-    if (owner < 0 || i == c->endpoint_count)
+    struct network_endpoint *now = networks_port_endpoint(c);
+    if (!now || c->config.port_count == 0)
         return 0;
-    struct network_endpoint changed = network_endpoint_copy(&c->endpoints[i]);
+    struct network_endpoint changed = network_endpoint_copy(now);
     int r = network_change_ports(c->service->networks, &changed, NULL, 0, c->config.ports,
                                  c->config.port_count, err);
     pthread_mutex_lock(&c->lock);
-    network_endpoint_done(&c->endpoints[i]);
-    c->endpoints[i] = changed;
+    network_endpoint_done(now);
+    *now = changed;
     pthread_mutex_unlock(&c->lock);
     return r;
 }

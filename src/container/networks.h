@@ -29,6 +29,8 @@ void networks_endpoints_load(struct container *c, const json_t *run);
 // Without giving anything back: the run ended under another engine.
 void networks_endpoints_forget(struct container *c);
 
+// The endpoint of this run that has the published ports, or would have them; NULL: none can. Stays where it is while operation is held.
+struct network_endpoint *networks_port_endpoint(const struct container *c);
 // Lines of /etc/hosts: the addresses of the container, one strv entry each, and its default gateway ("" for none). Owned.
 char **networks_addresses(const struct container *c);
 const char *networks_gateway(const struct container *c);

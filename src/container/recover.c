@@ -56,16 +56,20 @@ static int rebuild(struct container *c, const json_t *record, struct error *err)
     return 0;
 }
 
-// *ret_was_running: it ran when this was written, which is noted of containers with a restart policy only.
+// *ret_was_running: it ran when this was written, or has been started since. The record is written at a start for containers
+// with a restart policy only; what else began is noted beside its data, and began after the run that the record tells of.
 static void load_state(struct container *c, bool *ret_was_running)
 {
     struct error ignored;
     CLEANUP(cleanup_free) char *key = container_state_key(c->id);
     CLEANUP(json_cleanup) json_t *state = NULL;
     c->state.status = CONTAINER_CREATED;
-    *ret_was_running = false;
-    if (meta_get(c->service->store, META_CONTAINERS, key, &state, &ignored) < 0)
+    int64_t noted_ns = directories_noted_run(c->directory);
+    *ret_was_running = noted_ns > 0;
+    if (meta_get(c->service->store, META_CONTAINERS, key, &state, &ignored) < 0) {
+        c->state.started_ns = noted_ns;
         return;
+    }
     c->state.exit_code = (int)json_get_int(state, "exitCode", 0);
     c->state.was_oom_killed = json_get_bool(state, "oomKilled", false);
     c->state.error = xstrdup(json_get_string(state, "error", NULL));
@@ -75,7 +79,9 @@ static void load_state(struct container *c, bool *ret_was_running)
     if (json_get_bool(state, "isRestarting", false) && c->state.restart_count > 0)
         c->state.restart_count--; // counted, but it did not come to it
     c->state.was_stopped = json_get_bool(state, "wasStopped", false);
-    *ret_was_running = json_get_bool(state, "isRunning", false);
+    *ret_was_running = json_get_bool(state, "isRunning", false) || noted_ns > c->state.started_ns;
+    if (noted_ns > c->state.started_ns)
+        c->state.started_ns = noted_ns;
     if (json_get_bool(state, "hasRun", false))
         c->state.status = CONTAINER_EXITED;
 }
@@ -224,6 +230,7 @@ static int visit(void *context, const char *key, const json_t *document)
         container_unref(c);
         c = dead_container(s, key, document, &err);
     }
+    storage_recover(c, document);
     if (container_enter(c, json_get_string(document, "name", key), &err) < 0)
         log_error("container %s is left out: %s", key, err.message);
     container_unref(c);
@@ -258,8 +265,10 @@ static int restore_endpoints(struct container_service *s, struct container **all
 
 static int resume(struct container *c, struct error *err)
 {
-    if (c->control_fd >= 0) {
+    if (c->control_fd >= 0)
         mounts_continue_run(c);
+    update_recover(c);
+    if (c->control_fd >= 0) {
         networks_resume(c);
         if (monitor_watch(c, err) < 0)
             return -1;

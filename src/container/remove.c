@@ -38,6 +38,8 @@ static void delete_record_and_directories(struct container *c)
     remove_directories(c);
     if (!is_deleted && delete_record(c, &err) < 0)
         log_warn("container %s: %s", c->id, err.message);
+    else
+        storage_release(c);
 }
 
 void container_destroy_locked(struct container *c)

@@ -232,7 +232,6 @@ struct container_info *container_snapshot(struct container *c)
     info->hosts_path = container_host_file(c, "hosts");
     info->resolv_conf_path = container_host_file(c, "resolv.conf");
     info->config = json_incref(c->config_document);
-    info->mounts = json_incref(c->mounts_document);
     info->has_tty = c->config.has_tty;
     info->has_readable_log =
         c->config.log.driver == SHIM_LOG_JSON_FILE || c->config.log.driver == SHIM_LOG_LOCAL;
@@ -241,6 +240,7 @@ struct container_info *container_snapshot(struct container *c)
     const struct container_state *st = &c->state;
     info->name = xstrdup(c->name);
     info->host_config = json_incref(c->host_config_document);
+    info->mounts = json_incref(c->mounts_document);
     info->health = health_document(c);
     info->status = st->status;
     info->pid = st->pid;
@@ -343,7 +343,7 @@ bool container_uses_image(void *service, const char *image_id, char container_id
     pthread_mutex_lock(&s->lock);
     for (const struct map_entry *e; (e = map_next(&s->by_id, &at));) {
         struct container *c = e->value;
-        if (!streq(c->image_id, image_id))
+        if (!streq(c->image_id, image_id) && !mounts_use_image(c, image_id))
             continue;
         pthread_mutex_lock(&c->lock);
         bool is_running = c->state.status == CONTAINER_RUNNING || c->state.status == CONTAINER_PAUSED;
@@ -403,17 +403,19 @@ int container_save(struct container *c, struct error *err)
     pthread_mutex_lock(&c->lock);
     json_set_string(record, "name", c->name);
     json_object_set(record, "hostConfig", c->host_config_document);
+    if (c->mounts_document)
+        json_object_set(record, "mounts", c->mounts_document);
     pthread_mutex_unlock(&c->lock);
     json_set_string(record, "imageName", c->image_name);
     json_set_string(record, "imageId", c->image_id);
     json_object_set_new(record, "layers", json_from_strv(c->diff_ids));
     json_set_int(record, "createdNs", c->created_ns);
     json_set_int(record, "usernsFirstId", c->userns_first_id);
+    if (c->project_id)
+        json_set_int(record, "projectId", c->project_id);
     json_object_set(record, "config", c->config_document);
     if (c->networking_document)
         json_object_set(record, "networkingConfig", c->networking_document);
-    if (c->mounts_document)
-        json_object_set(record, "mounts", c->mounts_document);
     return meta_put(c->service->store, META_CONTAINERS, c->id, record, err);
 }
 

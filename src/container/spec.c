@@ -10,6 +10,7 @@
 #include "base/str.h"
 #include "codec/json.h"
 #include "container/cdi.h"
+#include "store/layer.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -201,14 +202,29 @@ static void sort_by_depth(struct oci_runtime_config *c, size_t first)
         }
 }
 
-static int build_mounts(const struct spec_inputs *in, struct oci_runtime_config *c, struct error *err)
+// As the runtime takes it (struct runtime_rootfs): directories below the same parent as the root file system's.
+static void add_image(const char *layers_dir, const struct bind_mount *b, struct oci_runtime_config *c)
 {
-    const struct container_config *config = in->config;
-    add_system_mounts(in, c);
+    CLEANUP(strv_freep) char **lower = layer_view_paths(b->layers);
+    CLEANUP(cleanup_free) char *joined = strv_join(lower, ":");
+    struct oci_mount *m = spec_add_mount(c, b->target, "overlay", layers_dir, "ro");
+    strv_take(&m->options, xasprintf("lowerdir=%s", joined));
+    if (b->subpath)
+        strv_take(&m->options, xasprintf("X-mount.subdir=%s", b->subpath));
+}
+
+// is_going: to be named, not to be mounted, so that a source need not be there.
+static int add_user_mounts(const struct container_config *config, const char *layers_dir, bool is_going,
+                           struct oci_runtime_config *c, struct error *err)
+{
     size_t first = c->mount_count;
     for (size_t i = 0; i < config->bind_count; i++) {
         const struct bind_mount *b = &config->binds[i];
-        if (!b->is_volume && ensure_source(b, err) < 0)
+        if (b->image) {
+            add_image(layers_dir, b, c);
+            continue;
+        }
+        if (!is_going && !b->is_volume && ensure_source(b, err) < 0)
             return -1;
         const char *read_only = !b->is_read_only                           ? ""
                                 : b->is_recursive && !b->is_flat_read_only ? ",rro"
@@ -226,6 +242,12 @@ static int build_mounts(const struct spec_inputs *in, struct oci_runtime_config 
     }
     sort_by_depth(c, first);
     return 0;
+}
+
+static int build_mounts(const struct spec_inputs *in, struct oci_runtime_config *c, struct error *err)
+{
+    add_system_mounts(in, c);
+    return add_user_mounts(in->config, in->layers_dir, false, c, err);
 }
 
 // --- namespaces
@@ -347,6 +369,8 @@ static int build_devices(const struct spec_inputs *in, struct oci_runtime_config
     struct oci_resources *r = &c->resources;
     if (in->config->is_privileged) {
         spec_add_device_rule(r, true, 'a', -1, -1, "rwm");
+        if (add_mapped_devices(in->config, c, err) < 0)
+            return -1;
         add_device_tree(c, "/dev", "/dev", NULL, 0);
         return 0;
     }
@@ -466,6 +490,26 @@ static void build_paths(const struct spec_inputs *in, struct oci_runtime_config 
         c->readonly_paths = strv_split(readonly, " ", false);
 }
 
+static void add_sysctl(const struct container_config *config, struct oci_runtime_config *c, const char *key,
+                       const char *value)
+{
+    for (size_t i = 0; i < config->sysctl_count; i++) // the client's own come first
+        if (streq(config->sysctls[i].key, key))
+            return;
+    c->sysctls = xreallocarray(c->sysctls, c->sysctl_count + 1, sizeof *c->sysctls);
+    c->sysctls[c->sysctl_count++] = (struct oci_sysctl){ .key = xstrdup(key), .value = xstrdup(value) };
+}
+
+// As Docker does: in a network of its own nobody needs a capability for a low port, or for ping. All groups of the container's
+// may ping; Docker leaves that out with a user namespace, because it would name groups that are not mapped.
+static void add_network_sysctls(const struct spec_inputs *in, struct oci_runtime_config *c)
+{
+    if (in->config->network.kind == NS_MODE_HOST || in->config->network.kind == NS_MODE_CONTAINER)
+        return;
+    add_sysctl(in->config, c, "net.ipv4.ip_unprivileged_port_start", "0");
+    add_sysctl(in->config, c, "net.ipv4.ping_group_range", in->userns_first_id ? "0 65535" : "0 2147483647");
+}
+
 static void build_rest(const struct spec_inputs *in, struct oci_runtime_config *c)
 {
     const struct container_config *config = in->config;
@@ -479,6 +523,7 @@ static void build_rest(const struct spec_inputs *in, struct oci_runtime_config *
         c->sysctls[c->sysctl_count++] = (struct oci_sysctl){ .key = xstrdup(config->sysctls[i].key),
                                                              .value = xstrdup(config->sysctls[i].value) };
     }
+    add_network_sysctls(in, c);
 }
 
 static int build_cdi(const struct spec_inputs *in, struct oci_runtime_config *c, struct error *err)
@@ -501,6 +546,40 @@ int spec_resources_document(const struct container_config *config, json_t **ret,
         *ret = oci_runtime_config_emit(&c);
     oci_runtime_config_done(&c);
     return r;
+}
+
+int spec_change_document(const struct container_config *mounts, bool is_going,
+                         const struct container_config *devices, char *const *cdi_directories, json_t **ret,
+                         struct error *err)
+{
+    const struct spec_inputs in = { .config = devices, .cdi_directories = cdi_directories };
+    struct oci_runtime_config c, all;
+    for (size_t i = 0; i < mounts->bind_count; i++)
+        if (mounts->binds[i].image)
+            return error_set(err, ERROR_UNSUPPORTED,
+                             "mounts of type \"image\" change only while the container is stopped: %s",
+                             mounts->binds[i].target);
+    oci_runtime_config_init(&c);
+    oci_runtime_config_init(
+        &all); // a CDI device brings more than devices, which is none of this document's business
+    int r = add_user_mounts(mounts, NULL, is_going, &c, err);
+    if (r == 0 && devices)
+        r = build_devices(&in, &all, err);
+    if (r == 0 && devices)
+        r = build_cdi(&in, &all, err);
+    if (r == 0) {
+        c.devices = all.devices;
+        c.device_count = all.device_count;
+        c.resources.devices = all.resources.devices;
+        c.resources.device_count = all.resources.device_count;
+        *ret = oci_runtime_config_emit(&c);
+        c.devices = NULL;
+        c.device_count = c.resources.device_count = 0;
+        c.resources.devices = NULL;
+    }
+    oci_runtime_config_done(&c);
+    oci_runtime_config_done(&all);
+    return r < 0 ? -1 : 0;
 }
 
 int spec_build(const struct spec_inputs *in, struct oci_runtime_config *ret, struct error *err)

@@ -74,17 +74,19 @@ static int running_pid(struct container *other, const char *what, pid_t *ret, st
                                   other->id);
 }
 
-// The container whose namespaces are joined brings its user namespace with it: a process in another one could
-// not use them. So there can be only one.
-static int take_userns(struct spec_inputs *in, const struct container *other, pid_t pid, bool is_first,
+// The first joined container with a user namespace of its own brings it along: over what it owns the new container's processes
+// have their capabilities, as in Docker. Over the namespaces of a further container with another one they have none (the runtime
+// joins them with the host's privileges). The process is asked: it may have its user namespace from a third container itself.
+static int take_userns(struct spec_inputs *in, const struct container *other, pid_t pid,
                        struct join_paths *paths, struct error *err)
 {
-    if (!is_first && in->userns_first_id != other->userns_first_id)
-        return error_set(
-            err, ERROR_INVALID,
-            "the containers whose namespaces are to be joined have user namespaces of their own: start "
-            "them with --userns=host, or join one only");
-    in->userns_first_id = other->userns_first_id;
+    struct archive_ids ids;
+    if (in->userns_first_id)
+        return 0;
+    int r = container_view_ids(pid, &ids);
+    if (r < 0)
+        return error_errno(err, r, "join namespaces of container %s", other->id);
+    in->userns_first_id = ids.first;
     if (!in->userns_first_id)
         return 0;
     snprintf(paths->userns, sizeof paths->userns, "/proc/%d/ns/user", pid);
@@ -105,15 +107,13 @@ static int join_others(struct container *c, struct spec_inputs *in, struct join_
         { &c->config.network, "network namespace", "net", paths->netns, &in->netns_path },
         { &c->config.ipc, "IPC", "ipc", paths->ipcns, &in->ipcns_path },
     };
-    bool is_first = true;
     for (size_t i = 0; i < sizeof joins / sizeof *joins; i++) {
         CLEANUP(container_unrefp) struct container *other = NULL;
         pid_t pid;
         if (joins[i].mode->kind != NS_MODE_CONTAINER)
             continue;
         if (container_find(c->service, joins[i].mode->container, &other, err) < 0 ||
-            running_pid(other, joins[i].what, &pid, err) < 0 ||
-            take_userns(in, other, pid, is_first, paths, err) < 0)
+            running_pid(other, joins[i].what, &pid, err) < 0 || take_userns(in, other, pid, paths, err) < 0)
             return -1;
         if (joins[i].mode == &c->config.ipc && !other->config.has_shareable_ipc)
             return error_set(
@@ -121,7 +121,6 @@ static int join_others(struct container *c, struct spec_inputs *in, struct join_
                 "cannot join IPC of container %s: non-shareable IPC (hint: use IpcMode:shareable for the "
                 "donor container)",
                 joins[i].mode->container);
-        is_first = false;
         snprintf(joins[i].text, sizeof paths->netns, "/proc/%d/ns/%s", pid, joins[i].file);
         *joins[i].path = joins[i].text;
         if (joins[i].mode == &c->config.ipc) {
@@ -132,12 +131,19 @@ static int join_others(struct container *c, struct spec_inputs *in, struct join_
     return 0;
 }
 
-// Who joins another's network is on the network under its names: the files and the host name are the other's.
+// Who joins another's network is on the network under its names: the files and the host name are the other's; or of whom that one
+// has joined. There is an end to it, because each was made after the one it joins.
 static int network_owner(struct container *c, struct container **ret, struct error *err)
 {
-    if (c->config.network.kind == NS_MODE_CONTAINER)
-        return container_find(c->service, c->config.network.container, ret, err);
-    *ret = container_ref(c);
+    CLEANUP(container_unrefp) struct container *owner = container_ref(c);
+    while (owner->config.network.kind == NS_MODE_CONTAINER) {
+        struct container *next = NULL;
+        if (container_find(c->service, owner->config.network.container, &next, err) < 0)
+            return -1;
+        container_unref(owner);
+        owner = next;
+    }
+    *ret = TAKE_PTR(owner);
     return 0;
 }
 
@@ -173,6 +179,7 @@ int container_build_spec(struct container *c, json_t **ret, struct error *err)
                               .hostname_path = hostname,
                               .resolv_conf_path = resolv_conf,
                               .cgroup_path = c->cgroup_path,
+                              .layers_dir = layer_directory(c->service->store),
                               .init_path = init_path(c),
                               .userns_first_id = c->userns_first_id,
                               .extra_env = link_env,
@@ -271,7 +278,8 @@ static int write_host_files(struct container *c, struct error *err)
 }
 
 // --- the record of this run
-int container_write_run_file(struct container *c)
+// Owned.
+static char *run_text(struct container *c)
 {
     CLEANUP(json_cleanup) json_t *run = json_object();
     pthread_mutex_lock(&c->lock);
@@ -282,7 +290,19 @@ int container_write_run_file(struct container *c)
     if (c->process)
         json_object_set(run, "process", c->process);
     pthread_mutex_unlock(&c->lock);
-    CLEANUP(cleanup_free) char *text = json_text(run);
+    return json_text(run);
+}
+
+int container_replace_run_file(struct container *c)
+{
+    CLEANUP(cleanup_free) char *text = run_text(c);
+    CLEANUP(cleanup_free) char *path = xasprintf("%s/run.json", c->state_directory);
+    return file_replace_at(AT_FDCWD, path, 0600, text, strlen(text), false);
+}
+
+int container_write_run_file(struct container *c)
+{
+    CLEANUP(cleanup_free) char *text = run_text(c);
     CLEANUP(cleanup_free) char *path = xasprintf("%s/run.json", c->state_directory);
     CLEANUP(cleanup_close) int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     return fd < 0 ? -errno : fd_write_all(fd, text, strlen(text));
@@ -312,11 +332,29 @@ char **container_lower_directories(const struct container *c)
     return lower;
 }
 
+// Where hooks look the container up: what an OCI runtime is given as a directory. The root file system is shown on "rootfs" to
+// those that run in the container's mount namespace. Readable for them, who may be nobody on the host.
+static int make_bundle(const struct container *c, const json_t *spec, struct error *err)
+{
+    const json_t *map = json_array_get(json_get_array(json_get_object(spec, "linux"), "uidMappings"), 0);
+    uid_t owner = (uid_t)json_get_int(map, "hostID", 0);
+    CLEANUP(cleanup_free) char *path = xasprintf("%s/config.json", c->state_directory);
+    CLEANUP(cleanup_free) char *root = xasprintf("%s/rootfs", c->state_directory);
+    CLEANUP(cleanup_free) char *text = json_text(spec);
+    int r = mkdir(root, 0755) < 0 && errno != EEXIST ? -errno : 0;
+    if (r == 0)
+        r = file_replace_at(AT_FDCWD, path, 0600, text, strlen(text), false);
+    if (r == 0 && chown(path, owner, owner) < 0)
+        r = -errno;
+    return r < 0 ? error_errno(err, r, "make a bundle for hooks") : 0;
+}
+
 static int spawn(struct container *c, json_t *spec, const struct shim_log_options *log,
                  struct shim_start *ret, struct error *err)
 {
     int seccomp_fd;
-    if (container_seccomp_program(c, &seccomp_fd, err) < 0)
+    if (container_seccomp_program(c, &seccomp_fd, err) < 0 ||
+        (json_object_get(spec, "hooks") && make_bundle(c, spec, err) < 0))
         return -1;
     char **lower = container_lower_directories(c);
     CLEANUP(cleanup_free) char *layers = xstrdup(layer_directory(c->service->store));
@@ -478,6 +516,8 @@ static int launch(struct container *c, struct error *err)
     health_start(c);
     if (has_policy(c))
         janitor_add(c, save_run);
+    else if (!c->config.is_auto_remove)
+        directories_note_run(c->directory, c->state.started_ns);
     return 0;
 }
 

@@ -2,7 +2,8 @@
 // somebody does. It holds no lock while it reads: under the lock it takes a list of sources, outside it reads, under the
 // lock again it hands the sample to the source's listeners and wakes them through their eventfds. Samples are counted by
 // reference and never change. A listener keeps the last two it was given, so that "this one and the one before" is its own
-// affair and a slow one skips rather than piles up. A source that has just come is sampled at once; the tick of the others
+// affair and a slow one skips rather than piles up. A feed is a stream that the thread itself writes: it belongs to the thread from
+// the moment the thread takes it out of new_feeds, so that no lock is held while it is written. A source that has just come is sampled at once; the tick of the others
 // stays as it is.
 #include "container/stats_internal.h"
 
@@ -30,10 +31,12 @@ struct sample {
 struct stats_source {
     struct stats_source *next;
     struct container *container; // a reference
-    unsigned references;         // its listeners, and the thread while it reads
+    unsigned references;         // its listeners and feeds, and the thread while it reads
     struct stats_listener *listeners;
+    struct feed *feeds;  // touched by the thread only
     struct sample *last; // NULL: not sampled yet
     bool is_over;        // the container is removed
+    bool is_kept;        // will be sampled again
     struct stats_place place;
     unsigned run; // that `place` is of; touched by the thread only
 };
@@ -46,10 +49,18 @@ struct stats_listener {
     int wake_fd;
 };
 
+struct feed {
+    struct stats_feed feed;
+    struct stats_source *source; // a reference
+    struct feed *next;
+    struct sample *current; // NULL: none yet
+};
+
 struct stats_sampler {
     pthread_mutex_t lock; // everything below, every source's list, listeners and last
     pthread_cond_t changed;
     struct stats_source *sources;
+    struct feed *new_feeds; // not the thread's yet
     bool has_thread, is_closing, has_new_source;
 };
 
@@ -78,6 +89,12 @@ void stats_sampler_free(struct stats_sampler *s)
     pthread_mutex_destroy(&s->lock);
     pthread_cond_destroy(&s->changed);
     free(s);
+}
+
+static struct sample *sample_ref(struct sample *sample)
+{
+    atomic_fetch_add(&sample->references, 1);
+    return sample;
 }
 
 static void sample_unref(struct sample *sample)
@@ -121,29 +138,129 @@ static struct sample *take_sample(struct stats_source *source, const struct stat
     unsigned run = c->state.run;
     *ret_is_gone = c->is_gone;
     pthread_mutex_unlock(&c->lock);
-    if (pid <= 0)
+    if (pid <= 0) {
+        stats_place_done(&source->place);
         return sample;
+    }
     if (source->place.pid != pid || source->run != run) {
         stats_place_done(&source->place);
         stats_place_find(c->cgroup_path, pid, has_network(c), &source->place);
+        if (source->is_kept)
+            stats_place_keep(&source->place);
         source->run = run;
     }
     stats_read(&source->place, host, &sample->stats);
     return sample;
 }
 
-// The lock is held, and given back while files are read.
+// --- feeds; the thread's
+static void feed_end(struct feed *f, bool is_container_gone)
+{
+    f->feed.end(f->feed.context, is_container_gone);
+    sample_unref(f->current);
+    free(f);
+}
+
+// Write the sample to each of the source's feeds. The number of those that have ended.
+static unsigned write_feeds(struct stats_source *source, const struct sample *before, struct sample *sample,
+                            bool is_over)
+{
+    static const int is_slow = -EAGAIN;
+    struct stats_text shared = { .text = STR_INIT }, own = { .text = STR_INIT };
+    unsigned ended = 0;
+    for (struct feed **at = &source->feeds, *f; (f = *at);) {
+        struct stats_text *text = f->current && f->current == before ? &shared : &own;
+        own.version = 0;
+        int r = is_over ? -ENOENT
+                        : f->feed.put(f->feed.context, text, &sample->stats,
+                                      f->current ? &f->current->stats : NULL);
+        if (r == 0) {
+            sample_unref(f->current);
+            f->current = sample_ref(sample);
+        }
+        if (r == 0 || r == is_slow) {
+            at = &f->next;
+            continue;
+        }
+        *at = f->next;
+        feed_end(f, is_over);
+        ended++;
+    }
+    str_done(&shared.text);
+    str_done(&own.text);
+    return ended;
+}
+
+// Its first sample, when its source has one: no older than a tick is fresh enough. False: the feed has ended.
+static bool write_first(struct feed *f)
+{
+    struct sample *last = f->source->last; // replaced by this thread only
+    struct stats_text text = { .text = STR_INIT };
+    if (!last)
+        return true;
+    int r = f->feed.put(f->feed.context, &text, &last->stats, NULL);
+    str_done(&text.text);
+    f->current = r == 0 ? sample_ref(last) : NULL;
+    return r == 0 || r == -EAGAIN;
+}
+
+// The lock is held, and given back while they are written.
+static void adopt_new_feeds(struct stats_sampler *s)
+{
+    while (s->new_feeds) {
+        struct feed *f = s->new_feeds;
+        struct stats_source *source = f->source;
+        s->new_feeds = f->next;
+        pthread_mutex_unlock(&s->lock);
+        bool goes_on = write_first(f);
+        if (goes_on) {
+            f->next = source->feeds;
+            source->feeds = f;
+        } else {
+            feed_end(f, false);
+        }
+        pthread_mutex_lock(&s->lock);
+        if (!goes_on)
+            source_unref(s, source);
+    }
+}
+
+// The engine ends. The lock is held, and given back while a source's are ended.
+static void end_all_feeds(struct stats_sampler *s)
+{
+    adopt_new_feeds(s);
+    for (struct stats_source *at = s->sources, *next; at; at = next) {
+        next = at->next; // only feeds are left to hold sources, and only this thread ends them
+        while (at->feeds) {
+            struct feed *f = at->feeds;
+            at->feeds = f->next;
+            bool is_last = at->references == 1;
+            pthread_mutex_unlock(&s->lock);
+            feed_end(f, false);
+            pthread_mutex_lock(&s->lock);
+            source_unref(s, at);
+            if (is_last)
+                break;
+        }
+    }
+}
+
+// The lock is held, and given back while files are read and feeds written.
 static void sample_source(struct stats_sampler *s, struct stats_source *source, const struct stats_host *host)
 {
     bool is_gone;
+    struct sample *before = source->last; // replaced by this thread only
     pthread_mutex_unlock(&s->lock);
     struct sample *sample = take_sample(source, host, &is_gone);
+    unsigned ended = write_feeds(source, before, sample, is_gone);
     pthread_mutex_lock(&s->lock);
     sample_unref(source->last);
     source->last = sample;
     source->is_over = is_gone;
     for (struct stats_listener *l = source->listeners; l; l = l->next)
         (void)!write(l->wake_fd, &(uint64_t){ 1 }, sizeof(uint64_t));
+    while (ended-- > 0) // the pass holds one of its own
+        source_unref(s, source);
 }
 
 // One pass over all sources, or over those that have no sample yet. The lock is held.
@@ -152,6 +269,7 @@ static void pass(struct stats_sampler *s, bool only_new)
     struct stats_host host;
     size_t count = 0, n = 0;
     s->has_new_source = false;
+    adopt_new_feeds(s);
     for (struct stats_source *at = s->sources; at; at = at->next)
         count++;
     struct stats_source **sources = xcalloc(count + 1, sizeof *sources);
@@ -160,9 +278,11 @@ static void pass(struct stats_sampler *s, bool only_new)
             at->references++;
             sources[n++] = at;
         }
-    pthread_mutex_unlock(&s->lock);
-    (void)stats_host_read(&host);
-    pthread_mutex_lock(&s->lock);
+    if (n > 0) {
+        pthread_mutex_unlock(&s->lock);
+        (void)stats_host_read(&host);
+        pthread_mutex_lock(&s->lock);
+    }
     for (size_t i = 0; i < n; i++) {
         sample_source(s, sources[i], &host);
         source_unref(s, sources[i]);
@@ -180,13 +300,14 @@ static void *sampler_run(void *context)
         if (now_ns >= next_ns) {
             pass(s, false);
             next_ns = now_ns - next_ns > TICK_NS ? now_ns + TICK_NS : next_ns + TICK_NS; // behind: not twice
-        } else if (s->has_new_source) {
+        } else if (s->has_new_source || s->new_feeds) {
             pass(s, true);
         } else {
             struct timespec until = time_to_timespec(next_ns);
             (void)pthread_cond_timedwait(&s->changed, &s->lock, &until);
         }
     }
+    end_all_feeds(s);
     s->has_thread = false;
     pthread_cond_broadcast(&s->changed);
     pthread_mutex_unlock(&s->lock);
@@ -213,6 +334,7 @@ static struct stats_source *source_obtain(struct stats_sampler *s, struct contai
             return at;
     struct stats_source *source = NEW(struct stats_source);
     source->container = container_ref(c);
+    source->is_kept = true;
     source->next = s->sources;
     s->sources = source;
     s->has_new_source = true;
@@ -251,6 +373,31 @@ int container_stats_listen(struct container_service *service, const char *name, 
     return 0;
 }
 
+int container_stats_feed(struct container_service *service, const char *name, const struct stats_feed *feed,
+                         struct error *err)
+{
+    CLEANUP(container_unrefp) struct container *c = NULL;
+    struct stats_sampler *s = service->stats;
+    if (container_find(service, name, &c, err) < 0)
+        return -1;
+    struct feed *f = NEW(struct feed);
+    f->feed = *feed;
+    pthread_mutex_lock(&s->lock);
+    int r = s->is_closing ? -ECANCELED : start_thread(s);
+    if (r == 0) {
+        f->source = source_obtain(s, c);
+        f->source->references++;
+        f->next = s->new_feeds;
+        s->new_feeds = f;
+    }
+    pthread_cond_broadcast(&s->changed);
+    pthread_mutex_unlock(&s->lock);
+    if (r == 0)
+        return 0;
+    free(f);
+    return error_errno(err, r, "start the sampler");
+}
+
 void container_stats_unlisten(struct stats_listener *l)
 {
     if (!l)
@@ -278,7 +425,7 @@ static bool take_newer(struct stats_listener *l, bool *ret_is_over)
     *ret_is_over = l->source->is_over || l->sampler->is_closing;
     bool is_newer = last && last != l->current;
     if (is_newer)
-        atomic_fetch_add(&last->references, 1);
+        (void)sample_ref(last);
     pthread_mutex_unlock(&l->sampler->lock);
     if (is_newer) {
         sample_unref(l->previous);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "base/str.h"
 #include "container/container.h"
 
 #include <stdbool.h>
@@ -10,12 +11,13 @@
 
 // One line of a "key value" file.
 struct stats_value {
-    char *key;
+    const char *key; // in the text
     uint64_t value;
 };
 struct stats_values {
     struct stats_value *items;
     size_t count;
+    char *text; // owned
 };
 
 struct stats_blkio_entry {
@@ -68,3 +70,20 @@ void container_stats_unlisten(struct stats_listener *listener);
 // or NULL. Blocks. 1; 0 when the container is removed, the engine ends or cancel_fd (-1: none) hangs up.
 int container_stats_next(struct stats_listener *listener, int cancel_fd, const struct container_stats **ret,
                          const struct container_stats **ret_previous);
+
+// A stream without a thread of its own: the sampler's calls put with each sample (previous NULL: the first) until that says
+// otherwise than 0 or -EAGAIN, or the container is removed or the engine ends; then it calls end, once. Neither may block.
+// `shared` is for the document: emptied (version 0) for each sample, and the same for all feeds that see it with the same previous.
+struct stats_text {
+    struct str text;
+    int version;
+};
+struct stats_feed {
+    int (*put)(void *context, struct stats_text *shared, const struct container_stats *now,
+               const struct container_stats *previous);
+    void (*end)(void *context, bool is_container_gone);
+    void *context;
+};
+// On failure end is not called. ERROR_NOT_FOUND.
+int container_stats_feed(struct container_service *containers, const char *name,
+                         const struct stats_feed *feed, struct error *err);

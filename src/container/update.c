@@ -1,8 +1,12 @@
 // Theory of operation. The changed members are laid over the container's HostConfig and the result is parsed as a create
-// request's is, so an update accepts nothing that a create refuses. Only the limits move over to the container's
+// request's is, so an update accepts nothing that a create refuses. Limits, mounts, devices and ports move over to the container's
 // configuration, which is read by the next start under the operation lock that is held here; the rest never changes. A running
-// container's shim is given the limits as it was given them at the start, and what it refuses changes nothing.
+// container's shim is given the limits as it was given them at the start, and what it refuses changes nothing. Ports, devices and
+// mounts of a running container (update_live.c) come before the limits, and everything before the record: a request is carried out
+// as a whole or not at all, and update_recover.c keeps that promise for an engine that is killed in the middle.
+#include "container/update.h"
 #include "container/container_internal.h"
+#include "container/networks.h"
 
 #include "base/fd.h"
 #include "base/log.h"
@@ -17,6 +21,8 @@ static const char *const changeable[] = {
     "CpusetMems",         "Memory",    "MemorySwap", "MemoryReservation", "PidsLimit", "CpuRealtimePeriod",
     "CpuRealtimeRuntime",
 };
+// Of skiff's own: Docker changes no size. Not the shim's business.
+static const char *const storage_member = "StorageOpt";
 
 static bool is_given(const json_t *v)
 {
@@ -38,7 +44,8 @@ static int check_members(const json_t *document, struct error *err)
     json_t *v;
     json_object_foreach((json_t *)(uintptr_t)document, key, v)
     {
-        bool is_known = streq(key, "RestartPolicy");
+        bool is_known =
+            streq(key, "RestartPolicy") || streq(key, storage_member) || update_wish_is_member(key);
         for (size_t i = 0; i < sizeof changeable / sizeof *changeable; i++)
             is_known |= streq(key, changeable[i]);
         // Docker's client sends -1 for what it does not know of.
@@ -94,6 +101,8 @@ static json_t *merge(const json_t *now, const json_t *change)
         if (is_change(changeable[i], v))
             json_object_set(merged, changeable[i], v);
     }
+    if (is_given(json_object_get(change, storage_member)))
+        json_object_set(merged, storage_member, json_object_get(change, storage_member));
     json_t *policy = json_get_object(change, "RestartPolicy");
     if (!str_is_empty(json_get_string(policy, "Name", NULL)))
         json_object_set(merged, "RestartPolicy", policy);
@@ -118,20 +127,47 @@ static void swap_limits(struct container_config *to, struct container_config *fr
     SWAP(cpuset_mems);
     SWAP(pids_limit);
     SWAP(blkio_weight);
+    SWAP(storage_size_bytes);
 #undef SWAP
 }
 
-// The new document and policy come into force, and the document made ahead for the first start is void. Returns the old one.
-static json_t *exchange_document(struct container *c, json_t *document, const struct restart_policy *policy)
+// The same for what a container has besides limits. c->lock is held.
+static void swap_parts(struct container_config *to, struct container_config *from)
+{
+    const struct container_config old = *to;
+#define SWAP(member) (to->member = from->member, from->member = old.member)
+    SWAP(binds);
+    SWAP(bind_count);
+    SWAP(tmpfs);
+    SWAP(tmpfs_count);
+    SWAP(devices);
+    SWAP(device_count);
+    SWAP(ports);
+    SWAP(port_count);
+#undef SWAP
+}
+
+// What an update makes of a container, and after `exchange` what it was.
+struct version {
+    json_t *host_config, *mounts; // owned
+    struct restart_policy restart;
+    struct container_config *config; // limits, binds, tmpfs, devices, ports
+};
+
+// It comes into force, and the document made ahead for the first start is void. Done again, it is taken back.
+static void exchange(struct container *c, struct version *v)
 {
     pthread_mutex_lock(&c->lock);
-    json_t *old = c->host_config_document;
-    c->host_config_document = document;
-    c->restart = *policy;
+    struct version old = { c->host_config_document, c->mounts_document, c->restart, v->config };
+    c->host_config_document = v->host_config;
+    c->mounts_document = v->mounts;
+    c->restart = v->restart;
+    swap_limits(&c->config, v->config);
+    swap_parts(&c->config, v->config);
     json_t *prepared = TAKE_PTR(c->prepared);
     pthread_mutex_unlock(&c->lock);
+    *v = old;
     json_decref(prepared);
-    return old;
 }
 
 // The whole set, limits that are gone included: what is not given stays as it is in the kernel.
@@ -165,9 +201,101 @@ static bool has_limits(const json_t *change)
     return false;
 }
 
-static int update_locked(struct container *c, const json_t *change, char ***warnings, struct error *err)
+// Everything that the running container itself has to notice. Undone on failure.
+static int apply(struct container *c, const struct version *next, const struct update_wish *wish,
+                 const json_t *change, struct error *err)
+{
+    const struct update_live live = { .container = c, .from = &c->config, .to = next->config, .wish = wish };
+    const struct update_live back = {
+        .container = c, .from = next->config, .to = &c->config, .is_repeated = true
+    };
+    struct error ignored;
+    int r = wish->has_any ? update_intent_write(c, next->host_config, next->mounts) : 0;
+    if (r < 0)
+        return error_errno(err, r, "note what is to be changed");
+    if (wish->has_any && update_live_apply(&live, err) < 0)
+        return -1;
+    if (!has_limits(change) || apply_limits(c, next->config, change, err) == 0)
+        return 0;
+    if (wish->has_any)
+        (void)update_live_apply(&back, &ignored);
+    return -1;
+}
+
+// The record, after everything else.
+static int commit(struct container *c, struct version *next, const struct update_wish *wish,
+                  const json_t *change, bool is_running, struct error *err)
+{
+    struct error ignored;
+    exchange(c, next);
+    if (container_save(c, err) == 0)
+        return 0;
+    exchange(c, next);
+    const struct update_live back = {
+        .container = c, .from = next->config, .to = &c->config, .is_repeated = true
+    };
+    if (is_running && has_limits(change))
+        (void)apply_limits(c, &c->config, change, &ignored);
+    if (is_running && wish->has_any)
+        (void)update_live_apply(&back, &ignored);
+    return -1;
+}
+
+// The file of this run has the endpoint. What is not known to have ended one way or the other is left for the next engine to settle.
+static void end_live(struct container *c, bool is_changed, const struct error *err)
+{
+    int r = is_changed ? container_replace_run_file(c) : 0;
+    if (r < 0)
+        log_warn("container %s: write run record: %s", c->id, strerror(-r));
+    if (r == 0 && (is_changed || err->kind != ERROR_UNAVAILABLE))
+        update_intent_forget(c);
+}
+
+static int carry_out(struct container *c, struct version *next, struct update_wish *wish,
+                     const json_t *change, struct error *err)
+{
+    bool is_running = container_is_running(c);
+    int r = update_mounts_resolve(c, wish, next->config, err);
+    if (r == 0)
+        next->mounts = update_mounts_document(next->config);
+    if (r == 0 && is_running)
+        r = apply(c, next, wish, change, err);
+    if (r == 0)
+        r = commit(c, next, wish, change, is_running, err);
+    if (is_running && wish->has_any)
+        end_live(c, r == 0, err);
+    // next->config holds the side that is not in force now.
+    update_mounts_settle(c, next->config, &c->config, wish, r < 0);
+    return r;
+}
+
+static int parse_and_carry_out(struct container *c, const json_t *now, const json_t *change, char ***warnings,
+                               struct error *err)
 {
     struct container_config fresh;
+    struct update_wish wish;
+    struct version next = { .config = &fresh, .host_config = merge(now, change) };
+    const struct network_endpoint *endpoint = networks_port_endpoint(c);
+    int r = update_wish_parse(change, &c->config, endpoint, next.host_config, &wish, err);
+    if (r == 0 &&
+        (r = container_config_parse(c->config_document, next.host_config, &fresh, warnings, err)) == 0) {
+        const uint64_t former_size = c->config.storage_size_bytes, size = fresh.storage_size_bytes;
+        next.restart = fresh.restart;
+        r = storage_resize(c, former_size, size, err);
+        if (r == 0 && (r = carry_out(c, &next, &wish, change, err)) < 0) {
+            struct error ignored;
+            (void)storage_resize(c, size, former_size, &ignored);
+        }
+        container_config_done(&fresh);
+    }
+    update_wish_done(&wish);
+    json_decref(next.host_config);
+    json_decref(next.mounts);
+    return r;
+}
+
+static int update_locked(struct container *c, const json_t *change, char ***warnings, struct error *err)
+{
     struct restart_policy policy;
     pthread_mutex_lock(&c->lock);
     enum container_status status = c->state.status;
@@ -177,19 +305,9 @@ static int update_locked(struct container *c, const json_t *change, char ***warn
         return error_set(err, ERROR_CONFLICT, "container is marked for removal and cannot be \"update\"");
     if (restart_policy_parse(json_get_object(change, "RestartPolicy"), &policy, err) < 0)
         return -1;
-    if (check_change(now, change, &policy, err) < 0)
+    if (check_change(now, change, &policy, err) < 0 || parse_and_carry_out(c, now, change, warnings, err) < 0)
         return error_wrap(err, "Cannot update container %s", c->id);
-    CLEANUP(json_cleanup) json_t *merged = merge(now, change);
-    if (container_config_parse(c->config_document, merged, &fresh, warnings, err) < 0)
-        return -1;
-    int r = container_is_running(c) && has_limits(change) ? apply_limits(c, &fresh, change, err) : 0;
-    if (r == 0) {
-        json_decref(exchange_document(c, json_incref(merged), &fresh.restart));
-        swap_limits(&c->config, &fresh);
-        r = container_save(c, err);
-    }
-    container_config_done(&fresh);
-    return r < 0 ? error_wrap(err, "Cannot update container %s", c->id) : 0;
+    return 0;
 }
 
 int container_update(struct container_service *s, const char *name, const json_t *document,

@@ -51,7 +51,7 @@ static int check_process(const struct container *c, pid_t pid)
 }
 
 // "0 1048576 65536": its user namespace has one range, which begins with its root; the host's is its own image.
-static int read_ids(pid_t pid, struct archive_ids *ret)
+int container_view_ids(pid_t pid, struct archive_ids *ret)
 {
     CLEANUP(str_done) struct str text = STR_INIT;
     char path[48];
@@ -75,7 +75,7 @@ static int open_running(struct container *c, pid_t pid, bool is_bare, struct con
     CLEANUP(cleanup_close) int pidfd = pidfd_open(pid);
     int r = pidfd < 0 ? pidfd : check_process(c, pid);
     if (r == 0)
-        r = read_ids(pid, &view->ids);
+        r = container_view_ids(pid, &view->ids);
     if (r == 0 && pidfd_wait(pidfd, 0) != 0) // all this was read of the process that pidfd is
         r = -ESRCH;
     if (r < 0)
@@ -93,12 +93,12 @@ struct stopped {
 };
 
 // Relative to the directory of the layers; topmost first.
-static char **lower_of(const struct container *c, bool with_upper)
+static char **lower_of(const struct container *c, enum container_view_kind kind)
 {
     char **lower = NULL;
-    if (with_upper)
+    if (kind != VIEW_WRITE && kind != VIEW_IMAGE)
         strv_take(&lower, xasprintf("../containers/%s/upper", c->id));
-    char **layers = container_lower_directories(c);
+    char **layers = kind == VIEW_LAYERS ? layer_view_paths(c->diff_ids) : container_lower_directories(c);
     for (size_t i = 0; layers[i]; i++)
         strv_push(&lower, layers[i]);
     strv_free(layers);
@@ -108,7 +108,7 @@ static char **lower_of(const struct container *c, bool with_upper)
 static int mount_overlay(const struct container *c, enum container_view_kind kind)
 {
     bool is_written = kind == VIEW_WRITE, is_volatile = c->config.is_auto_remove;
-    CLEANUP(strv_freep) char **lower = lower_of(c, kind != VIEW_WRITE && kind != VIEW_IMAGE);
+    CLEANUP(strv_freep) char **lower = lower_of(c, kind);
     CLEANUP(cleanup_close)
     int layers = open(layer_directory(c->service->store), O_PATH | O_DIRECTORY | O_CLOEXEC);
     CLEANUP(cleanup_close)
@@ -124,10 +124,40 @@ static int mount_overlay(const struct container *c, enum container_view_kind kin
     return r < 0 ? r : mount_take(context, is_written ? 0 : MOUNT_ATTR_RDONLY);
 }
 
-static int attach_bind(int root_fd, const struct bind_mount *bind)
+// What a subpath names is cloned from where it is attached: a volume lies where it lies, an image's view on the root for that
+// moment.
+static int clone_part(int root_fd, int view_fd, const struct bind_mount *bind)
+{
+    CLEANUP(cleanup_close)
+    int place = view_fd < 0 ? open(bind->source, O_PATH | O_DIRECTORY | O_CLOEXEC) : FD_NONE;
+    int top = view_fd < 0 ? place : view_fd, r = view_fd < 0 ? 0 : mount_attach(view_fd, root_fd);
+    if (top < 0 || r < 0)
+        return r < 0 ? r : -errno;
+    CLEANUP(cleanup_close) int part = path_open(top, bind->subpath, O_PATH, 0);
+    CLEANUP(cleanup_close) int clone = part < 0 ? part : mount_clone(part, "", bind->is_recursive);
+    if (view_fd >= 0 && (fchdir(view_fd) < 0 || umount2(".", MNT_DETACH) < 0 || chdir("/") < 0))
+        return -errno;
+    return clone < 0 ? clone : TAKE_FD(clone);
+}
+
+static int open_source(const struct container *c, int root_fd, const struct bind_mount *bind)
+{
+    CLEANUP(cleanup_close) int view = FD_NONE;
+    if (bind->image) {
+        CLEANUP(strv_freep) char **lower = layer_view_paths(bind->layers);
+        view = overlay_open_view(layer_directory(c->service->store), lower);
+        if (view < 0)
+            return view;
+    }
+    if (bind->subpath)
+        return clone_part(root_fd, view, bind);
+    return bind->image ? TAKE_FD(view) : mount_clone(AT_FDCWD, bind->source, bind->is_recursive);
+}
+
+static int attach_bind(const struct container *c, int root_fd, const struct bind_mount *bind)
 {
     struct stat st;
-    CLEANUP(cleanup_close) int source = mount_clone(AT_FDCWD, bind->source, bind->is_recursive);
+    CLEANUP(cleanup_close) int source = open_source(c, root_fd, bind);
     if (source == -ENOENT && bind->creates_source)
         return 0; // made at the start
     if (source < 0 || fstat(source, &st) < 0)
@@ -147,7 +177,7 @@ static int attach_binds(const struct container *c, int root_fd)
         return -errno;
     int r = mount_attach(root_fd, place);
     for (size_t i = 0; r == 0 && i < c->config.bind_count; i++)
-        r = attach_bind(root_fd, &c->config.binds[i]);
+        r = attach_bind(c, root_fd, &c->config.binds[i]);
     return r;
 }
 
@@ -184,6 +214,12 @@ static void take_locks(struct container *c, bool is_written)
     }
 }
 
+// The same whether the container runs or not.
+static bool is_of_disk(enum container_view_kind kind)
+{
+    return kind == VIEW_IMAGE || kind == VIEW_LAYERS;
+}
+
 static int open_locked(struct container *c, enum container_view_kind kind, struct container_view *view)
 {
     struct stopped stopped = { c, kind, view };
@@ -194,7 +230,7 @@ static int open_locked(struct container *c, enum container_view_kind kind, struc
     pthread_mutex_unlock(&c->lock);
     if (is_gone)
         return -EIDRM;
-    if (is_running && kind != VIEW_IMAGE)
+    if (is_running && !is_of_disk(kind))
         return open_running(c, pid, kind == VIEW_ROOT, view);
     return thread_run_aside(open_stopped_aside, &stopped);
 }
@@ -203,15 +239,17 @@ int container_view_open(struct container *c, enum container_view_kind kind, stru
                         struct error *err)
 {
     struct container_view view = { .root_fd = FD_NONE, .namespace_fd = FD_NONE, .held = &c->root };
+    pthread_mutex_lock(&c->lock);
     if (kind == VIEW_READ && c->config.bind_count > 0)
         kind = VIEW_WRITE; // their places may have to be made
+    pthread_mutex_unlock(&c->lock);
     int r = -ESRCH;
     for (int attempt = 0; attempt < 3 && r == -ESRCH;
          attempt++) { // it may end just now: then look at it as an ended one
         take_locks(c, kind == VIEW_WRITE);
         r = open_locked(c, kind, &view);
         pthread_mutex_unlock(&c->operation);
-        if (r < 0 || view.is_of_process || kind == VIEW_IMAGE) {
+        if (r < 0 || view.is_of_process || is_of_disk(kind)) {
             pthread_rwlock_unlock(&c->root);
             view.held = r < 0 ? &c->root : NULL;
         }

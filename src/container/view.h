@@ -7,14 +7,17 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 struct container;
 
 enum container_view_kind {
-    VIEW_READ,  // what the container sees, with its volumes and binds
-    VIEW_WRITE, // the same for writing
-    VIEW_ROOT,  // the root file system alone, for reading
-    VIEW_IMAGE, // what the container began with, for reading
+    VIEW_READ,   // what the container sees, with its volumes and binds
+    VIEW_WRITE,  // the same for writing
+    VIEW_ROOT,   // the root file system alone, for reading
+    VIEW_IMAGE,  // what the container began with, for reading
+    VIEW_LAYERS, // the image's layers and the container's own, without the places the runtime mounts on; for reading. Neither a
+                 // start nor a run is kept away: whoever wants it to hold still pauses the container
 };
 
 struct container_view {
@@ -30,6 +33,9 @@ struct container_view {
 int container_view_open(struct container *c, enum container_view_kind kind, struct container_view *ret,
                         struct error *err);
 void container_view_close(struct container_view *view); // a zeroed one is fine
+
+// How the user namespace of a process maps ids; count 0: it is the host's. -errno.
+int container_view_ids(pid_t pid, struct archive_ids *ret);
 
 // Between the two the thread makes files as the container's root, and is still allowed everything.
 void container_view_act_begin(const struct container_view *view);

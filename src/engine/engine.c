@@ -5,6 +5,7 @@
 #include "base/id.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "store/project.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -78,8 +79,10 @@ static int open_services(struct engine *engine, struct error *err)
     };
     r = container_service_open(engine->store, engine->images, engine->networks, &container_options,
                                &engine->containers, err);
-    if (r == 0)
+    if (r == 0) {
         volume_service_settle(engine->volumes);
+        project_settle(engine->store);
+    }
     return r;
 }
 

@@ -10,7 +10,9 @@
 //  2. The server is freed by whoever leaves last: http_server_free or the last connection thread.
 //  3. Framing errors end the connection after a 400; so does a body the handler left unread past DRAIN_MAX. Then the
 //     connection lingers: a client that is still sending reads the answer only if its writes do not fail first.
-//  4. Writing never raises SIGPIPE; after a failed write the connection ends and the handler's writer says -EPIPE.
+//  4. A detached connection (http_reply_detached) has lost its thread to whoever has the stream; stopping does not wait for it,
+//     and it may outlive http_server_free.
+//  5. Writing never raises SIGPIPE; after a failed write the connection ends and the handler's writer says -EPIPE.
 #include "http/server.h"
 
 #include "base/clock.h"
@@ -48,7 +50,8 @@ struct connection {
     struct http_server *server;
     struct connection *next, *previous;
     int fd;       // FD_NONE once given away
-    bool is_idle; // between requests
+    bool is_idle; // between requests, or detached
+    bool is_detached;
     struct connection *next_waiting;
 };
 
@@ -58,7 +61,8 @@ struct http_server {
     pthread_mutex_t lock; // guards everything below and every connection's fd and is_idle
     pthread_cond_t changed;
     struct connection *first;
-    unsigned count, holders; // holders: connection threads and the owner
+    unsigned count, holders; // holders: connection threads, connections and the owner
+    unsigned detached_count; // of count: connections that have no thread
     bool is_stopping;
     bool wants_room;            // the acceptor waits for a connection to end
     int room_fd;                // eventfd: one has
@@ -76,7 +80,8 @@ struct http_exchange {
     char *path, *query;
     struct str headers; // "Name: value\r\n"..., for the answer
     bool is_answered, wants_continue, is_keep_alive, is_chunked;
-    int write_error; // -errno of the first failed write
+    bool is_detached; // the connection is another's now: not to be touched
+    int write_error;  // -errno of the first failed write
 };
 
 int http_server_new(struct http_handler handler, unsigned max_connections, struct http_server **ret)
@@ -265,6 +270,85 @@ struct writer http_reply_stream(struct http_exchange *exchange, int status, cons
     exchange_send(exchange, iov, 1);
     str_done(&head);
     return (struct writer){ .write = stream_write, .context = exchange };
+}
+
+// --- answers without a thread
+struct http_stream {
+    struct connection *connection;
+    int fd;
+    bool is_chunked;
+    struct str rest; // of the last chunk
+};
+
+struct http_stream *http_reply_detached(struct http_exchange *exchange, int status, const char *type)
+{
+    (void)http_reply_stream(exchange, status, type);
+    if (exchange->write_error || strcmp(exchange->head.method, "HEAD") == 0)
+        return NULL;
+    struct http_stream *stream = NEW(struct http_stream);
+    struct connection *connection = exchange->connection;
+    *stream = (struct http_stream){
+        .connection = connection, .fd = exchange->fd, .is_chunked = exchange->is_chunked, .rest = STR_INIT
+    };
+    exchange->fd = FD_NONE;
+    exchange->is_chunked = false;
+    exchange->is_detached = true;
+    pthread_mutex_lock(&connection->server->lock);
+    connection->is_idle = connection->is_detached = true;
+    connection->server->detached_count++;
+    if (connection->server->is_stopping) // it will not be shut with the others any more
+        shutdown(connection->fd, SHUT_RDWR);
+    pthread_mutex_unlock(&connection->server->lock);
+    return stream;
+}
+
+static int send_rest(struct http_stream *stream)
+{
+    while (stream->rest.len) {
+        ssize_t n = send(stream->fd, stream->rest.ptr, stream->rest.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        str_consume(&stream->rest, (size_t)n);
+    }
+    str_done(&stream->rest); // an idle stream keeps no buffer
+    return 0;
+}
+
+int http_stream_put(struct http_stream *stream, const void *bytes, size_t n)
+{
+    char size[32];
+    int r = send_rest(stream), m = snprintf(size, sizeof size, "%zx\r\n", n);
+    if (r < 0 || n == 0)
+        return r;
+    struct iovec iov[] = { piece(size, (size_t)m), piece(bytes, n), piece("\r\n", 2) };
+    struct msghdr message = { .msg_iov = stream->is_chunked ? iov : iov + 1,
+                              .msg_iovlen = stream->is_chunked ? 3 : 1 };
+    ssize_t sent;
+    do
+        sent = sendmsg(stream->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (sent < 0 && errno == EINTR);
+    if (sent < 0)
+        return -errno;
+    for (size_t i = 0; i < message.msg_iovlen; i++) {
+        size_t gone = (size_t)sent < message.msg_iov[i].iov_len ? (size_t)sent : message.msg_iov[i].iov_len;
+        str_append_n(&stream->rest, (char *)message.msg_iov[i].iov_base + gone,
+                     message.msg_iov[i].iov_len - gone);
+        sent -= (ssize_t)gone;
+    }
+    return 0;
+}
+
+static void leave(struct connection *connection);
+
+void http_stream_end(struct http_stream *stream, bool is_complete)
+{
+    if (is_complete && stream->is_chunked && send_rest(stream) == 0)
+        (void)send(stream->fd, "0\r\n\r\n", 5, MSG_NOSIGNAL | MSG_DONTWAIT);
+    str_done(&stream->rest);
+    leave(stream->connection);
+    free(stream);
 }
 
 void http_reply_abort(struct http_exchange *exchange)
@@ -503,8 +587,10 @@ static void finish_answer(struct http_exchange *exchange)
     }
 }
 
-// True when another request may follow.
-static bool serve_one(struct connection *connection, struct http_input *input)
+// What comes after a request.
+enum served { SERVED_ON, SERVED_LAST, SERVED_DETACHED };
+
+static enum served serve_one(struct connection *connection, struct http_input *input)
 {
     struct error err;
     struct http_exchange exchange = {
@@ -515,7 +601,7 @@ static bool serve_one(struct connection *connection, struct http_input *input)
         if (r < 0 && err.kind == ERROR_INVALID)
             reply_bad_request(&exchange, err.message);
         str_done(&exchange.headers);
-        return false;
+        return SERVED_LAST;
     }
     struct http_server *server = connection->server;
     pthread_mutex_lock(&server->lock);
@@ -547,7 +633,7 @@ static bool serve_one(struct connection *connection, struct http_input *input)
     free(exchange.path);
     free(exchange.query);
     str_done(&exchange.headers);
-    return goes_on;
+    return exchange.is_detached ? SERVED_DETACHED : goes_on ? SERVED_ON : SERVED_LAST;
 }
 
 static void leave(struct connection *connection)
@@ -563,6 +649,7 @@ static void leave(struct connection *connection)
     // Closed under the lock, so that stopping never shuts a descriptor that has become another's.
     connection->fd = fd_close(connection->fd);
     server->count--;
+    server->detached_count -= connection->is_detached;
     if (server->wants_room)
         (void)!write(server->room_fd, &(uint64_t){ 1 }, sizeof(uint64_t));
     pthread_cond_broadcast(&server->changed);
@@ -578,7 +665,8 @@ static struct timespec deadline_in(int timeout_ms)
 static void serve(struct connection *connection)
 {
     struct http_input input = { .fd = connection->fd, .buffered = STR_INIT };
-    while (serve_one(connection, &input)) {
+    enum served served;
+    while ((served = serve_one(connection, &input)) == SERVED_ON) {
         pthread_mutex_lock(&connection->server->lock);
         connection->is_idle = true;
         bool is_stopping = connection->server->is_stopping;
@@ -589,7 +677,8 @@ static void serve(struct connection *connection)
             str_done(&input.buffered); // an idle connection keeps no buffer
     }
     str_done(&input.buffered);
-    leave(connection);
+    if (served != SERVED_DETACHED)
+        leave(connection);
 }
 
 // The next connection for a thread that has none, or NULL: none came, or the server ends. The thread holds the server.
@@ -693,13 +782,13 @@ static bool has_room(struct http_server *server)
     return r;
 }
 
-// Wait until no connection is left; false when the time is over. Called with the lock held.
+// Wait until no connection with a thread is left; false when the time is over. Called with the lock held.
 static bool wait_empty(struct http_server *server, int timeout_ms)
 {
     struct timespec until = deadline_in(timeout_ms);
-    while (server->count)
+    while (server->count > server->detached_count)
         if (pthread_cond_timedwait(&server->changed, &server->lock, &until) != 0)
-            return server->count == 0;
+            return server->count == server->detached_count;
     return true;
 }
 

@@ -40,6 +40,16 @@ void http_exchange_add_header(struct http_exchange *exchange, const char *name, 
 void http_reply(struct http_exchange *exchange, int status, const char *type, const void *bytes, size_t n);
 // Head now, body in chunks (HTTP/1.0: until close) as it is written; each write goes out at once.
 struct writer http_reply_stream(struct http_exchange *exchange, int status, const char *type);
+// An answer that goes on without a thread: head now, body in chunks as whoever has the stream puts them. Send no more from the
+// handler, return. The connection stays the server's: it counts among the connections and is shut at once when the server stops.
+// NULL when there is nothing to write to (HEAD, or the client is gone).
+struct http_stream;
+struct http_stream *http_reply_detached(struct http_exchange *exchange, int status, const char *type);
+// One chunk, without waiting: what the socket has no room for is kept and goes first the next time. 0; -EAGAIN: this chunk was
+// left out whole, because the last one has not gone yet; other -errno: the client is gone. One thread at a time.
+int http_stream_put(struct http_stream *stream, const void *bytes, size_t n);
+// The last chunk (unless the answer is cut off) and the end of the connection. Works after http_server_free too.
+void http_stream_end(struct http_stream *stream, bool is_complete);
 // The stream cannot be completed: end the connection without the final chunk, so that the client sees that it was cut.
 void http_reply_abort(struct http_exchange *exchange);
 // Did the client ask for `Upgrade: tcp`?

@@ -40,7 +40,13 @@ static json_t *make_config(const json_t *parent, const struct image_commit *comm
     time_format_rfc3339(time_now_ns(), created);
     json_set_string(config, "created", created);
     json_object_del(config, "container_config"); // of the parent's making, not of this one's
-    json_set_string(config, "container", commit->container_id);
+    json_object_del(config, "container");
+    if (commit->container_id)
+        json_set_string(config, "container", commit->container_id);
+    if (commit->is_squashed) {
+        json_array_clear(json_get_array(json_get_object(config, "rootfs"), "diff_ids"));
+        json_object_set_new(config, "history", json_array());
+    }
     json_object_del(config, "author");
     if (!str_is_empty(commit->author))
         json_set_string(config, "author", commit->author);
@@ -64,7 +70,7 @@ static int commit_layer(struct image_service *images, const struct image_commit 
     if (streq(info.diff_id, empty_layer))
         image_acquire_failed(images); // no image will name it
     json_t *config CLEANUP(json_cleanup) = make_config(parent->config, commit, info.diff_id);
-    if (strv_len(parent->diff_ids) >= IMAGE_LAYERS_MAX)
+    if (!commit->is_squashed && strv_len(parent->diff_ids) >= IMAGE_LAYERS_MAX)
         return error_set(err, ERROR_EXHAUSTED, "max depth exceeded");
     char *text CLEANUP(cleanup_free) = json_text(config);
     struct image_registration g = { .config = text, .config_n = strlen(text), .tag = tag };

@@ -1,12 +1,14 @@
-// An image made of another one and one more layer.
+// An image made of another one and one more layer, or of one layer instead of all the other's.
 #pragma once
 
 #include "image/image.h"
 
 struct image_commit {
     const char *parent_id;    // "sha256:..."
-    const char *container_id; // that the layer was made in
-    const char *reference;    // "repo[:tag]", NULL or "": untagged
+    const char *container_id; // that the layer was made in; NULL: none
+    bool
+        is_squashed; // the layer holds the parent's files as well: it replaces the parent's layers and their history
+    const char *reference; // "repo[:tag]", NULL or "": untagged
     const char *author, *comment, *created_by;
     const json_t *config; // the image's "config" object
     struct reader layer;  // tar in the layer format; one without entries makes no layer

@@ -221,7 +221,8 @@ static int load_device_program(const struct bpf_insn *program, size_t count)
     return fd < 0 ? -errno : fd;
 }
 
-int cgroup_attach_device_rules(int cgroup_fd, const struct cgroup_device_rule *rules, size_t count)
+// The program of these rules, loaded. The descriptor, or -errno.
+static int compile_device_rules(const struct cgroup_device_rule *rules, size_t count)
 {
     if (count > (INSNS_MAX - 10) / INSNS_PER_RULE)
         return -E2BIG;
@@ -242,14 +243,52 @@ int cgroup_attach_device_rules(int cgroup_fd, const struct cgroup_device_rule *r
         p[n++] = insn(BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0);
         p[n++] = insn(BPF_JMP | BPF_EXIT, 0, 0, 0, 0);
     }
-    int fd CLEANUP(cleanup_close) = load_device_program(p, n);
-    if (fd < 0)
-        return fd;
+    return load_device_program(p, n);
+}
+
+// replaced_fd: the program whose place it takes, or FD_NONE.
+static int attach_device_program(int cgroup_fd, int fd, int replaced_fd)
+{
     union bpf_attr attr = {
         .target_fd = (uint32_t)cgroup_fd,
         .attach_bpf_fd = (uint32_t)fd,
         .attach_type = BPF_CGROUP_DEVICE,
-        .attach_flags = BPF_F_ALLOW_MULTI,
+        .attach_flags = BPF_F_ALLOW_MULTI | (replaced_fd >= 0 ? BPF_F_REPLACE : 0u),
+        .replace_bpf_fd = replaced_fd >= 0 ? (uint32_t)replaced_fd : 0u,
     };
     return syscall(SYS_bpf, BPF_PROG_ATTACH, &attr, sizeof attr) < 0 ? -errno : 0;
+}
+
+int cgroup_attach_device_rules(int cgroup_fd, const struct cgroup_device_rule *rules, size_t count)
+{
+    int fd CLEANUP(cleanup_close) = compile_device_rules(rules, count);
+    return fd < 0 ? fd : attach_device_program(cgroup_fd, fd, FD_NONE);
+}
+
+// The one program that is attached to the cgroup itself; FD_NONE: there is none.
+static int attached_device_program(int cgroup_fd)
+{
+    uint32_t ids[2] = { 0 };
+    union bpf_attr query = { .query = { .target_fd = (uint32_t)cgroup_fd,
+                                        .attach_type = BPF_CGROUP_DEVICE,
+                                        .prog_ids = (uintptr_t)ids,
+                                        .prog_cnt = 2 } };
+    if (syscall(SYS_bpf, BPF_PROG_QUERY, &query, sizeof query) < 0)
+        return errno == ENOSPC ? -EBUSY : -errno; // more than two: not ours alone
+    if (query.query.prog_cnt > 1)
+        return -EBUSY;
+    if (query.query.prog_cnt == 0)
+        return FD_NONE;
+    union bpf_attr attr = { .prog_id = ids[0] };
+    int fd = (int)syscall(SYS_bpf, BPF_PROG_GET_FD_BY_ID, &attr, sizeof attr);
+    return fd < 0 ? -errno : fd;
+}
+
+int cgroup_replace_device_rules(int cgroup_fd, const struct cgroup_device_rule *rules, size_t count)
+{
+    int former CLEANUP(cleanup_close) = attached_device_program(cgroup_fd);
+    if (former < 0 && former != FD_NONE)
+        return former;
+    int fd CLEANUP(cleanup_close) = compile_device_rules(rules, count);
+    return fd < 0 ? fd : attach_device_program(cgroup_fd, fd, former);
 }

@@ -36,3 +36,6 @@ struct cgroup_device_rule {
 };
 // Later rules override earlier ones; what no rule names is denied. Attached to the cgroup for good.
 int cgroup_attach_device_rules(int cgroup_fd, const struct cgroup_device_rule *rules, size_t count);
+// The same in the place of the program that is attached, at once: there is no moment without rules. Kernel 5.6. -EBUSY: somebody
+// else has attached programs to this cgroup.
+int cgroup_replace_device_rules(int cgroup_fd, const struct cgroup_device_rule *rules, size_t count);

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -117,4 +118,17 @@ int mount_set_idmap(int mount_fd, bool is_recursive, int userns_fd)
 {
     struct mount_attr attr = { .attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)userns_fd };
     return set_attributes(mount_fd, "", is_recursive, &attr);
+}
+
+int mount_identify(int dirfd, const char *path, int flags, uint64_t *ret_id, bool *ret_is_root)
+{
+    struct statx st;
+    if (statx(dirfd, path, flags | AT_EMPTY_PATH | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, STATX_MNT_ID, &st) <
+        0)
+        return -errno;
+    if (!(st.stx_mask & STATX_MNT_ID) || !(st.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT))
+        return -EOPNOTSUPP;
+    *ret_id = st.stx_mnt_id;
+    *ret_is_root = st.stx_attributes & STATX_ATTR_MOUNT_ROOT;
+    return 0;
 }

@@ -32,3 +32,6 @@ int mount_set(int dirfd, const char *path, bool is_recursive, uint64_t set, uint
 int mount_clone_of(pid_t pid, const char *path);
 // Map ids of a detached mount by the user namespace. -EINVAL / -EPERM: the file system cannot.
 int mount_set_idmap(int mount_fd, bool is_recursive, int userns_fd);
+// Which mount the object lies on (as /proc/PID/mountinfo numbers them, unique over all namespaces), and whether it is that
+// mount's root. path "": dirfd itself. flags: AT_SYMLINK_NOFOLLOW or 0. Source: statx(2), kernel 5.8.
+int mount_identify(int dirfd, const char *path, int flags, uint64_t *ret_id, bool *ret_is_root);

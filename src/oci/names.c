@@ -92,3 +92,25 @@ const char *oci_rlimit_name(int resource)
 {
     return resource >= 0 && resource < (int)RLIM_NLIMITS ? rlimit_names[resource] : NULL;
 }
+
+static const char *const hook_names[OCI_HOOK_COUNT] = {
+    [OCI_HOOK_PRESTART] = "prestart",
+    [OCI_HOOK_CREATE_RUNTIME] = "createRuntime",
+    [OCI_HOOK_CREATE_CONTAINER] = "createContainer",
+    [OCI_HOOK_START_CONTAINER] = "startContainer",
+    [OCI_HOOK_POSTSTART] = "poststart",
+    [OCI_HOOK_POSTSTOP] = "poststop",
+};
+
+const char *oci_hook_name(enum oci_hook_point point)
+{
+    return hook_names[point];
+}
+
+int oci_hook_number(const char *name)
+{
+    for (int i = 0; i < OCI_HOOK_COUNT; i++)
+        if (strcmp(hook_names[i], name) == 0)
+            return i;
+    return -1;
+}

@@ -489,14 +489,11 @@ static void in_sysctls(struct in *in, const json_t *linux_object, struct oci_run
     }
 }
 
-static const char *const hook_names[OCI_HOOK_COUNT] = { "prestart",       "createRuntime", "createContainer",
-                                                        "startContainer", "poststart",     "poststop" };
-
 static void in_hooks(struct in *in, const json_t *document, struct oci_runtime_config *c)
 {
     const json_t *hooks = in_object(in, document, "", "hooks");
     for (int point = 0; hooks && point < OCI_HOOK_COUNT; point++) {
-        const json_t *array = in_array(in, hooks, "hooks", hook_names[point]);
+        const json_t *array = in_array(in, hooks, "hooks", oci_hook_name((enum oci_hook_point)point));
         if (!array)
             continue;
         c->hooks[point].hooks = xcalloc(json_array_size(array), sizeof(struct oci_hook));

@@ -192,6 +192,9 @@ json_t *oci_process_emit(const struct oci_process *process);
 // "CAP_CHOWN" or "CHOWN", any case. Number, or -1. And back: "CAP_CHOWN", NULL when unknown.
 int oci_capability_number(const char *name);
 const char *oci_capability_name(int number);
+// "createRuntime" and so on; and back: an enum oci_hook_point, or -1.
+const char *oci_hook_name(enum oci_hook_point point);
+int oci_hook_number(const char *name);
 // "RLIMIT_NOFILE" -> RLIMIT_NOFILE, or -1; and back.
 int oci_rlimit_number(const char *name);
 const char *oci_rlimit_name(int resource);

@@ -291,8 +291,6 @@ static json_t *emit_linux(const struct oci_runtime_config *c)
 
 static json_t *emit_hooks(const struct oci_runtime_config *c)
 {
-    static const char *const names[OCI_HOOK_COUNT] = { "prestart",       "createRuntime", "createContainer",
-                                                       "startContainer", "poststart",     "poststop" };
     json_t *o = json_object();
     for (int point = 0; point < OCI_HOOK_COUNT; point++) {
         json_t *array = json_array();
@@ -305,7 +303,7 @@ static json_t *emit_hooks(const struct oci_runtime_config *c)
             put_given(item, "timeout", hook->timeout_s, 0);
             json_array_append_new(array, item);
         }
-        put_filled(o, names[point], array);
+        put_filled(o, oci_hook_name((enum oci_hook_point)point), array);
     }
     return o;
 }

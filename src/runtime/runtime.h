@@ -19,6 +19,8 @@ struct runtime_rootfs {
     char **lower;       // strv, relative to layers_dir, the topmost first
     char *upper_parent; // directory that holds "upper" and "work" (both made by the caller, owned by 0:0)
     bool is_volatile;   // overlay "volatile": contents may be lost with the machine (--rm)
+    // A config mount of type "overlay" whose source is layers_dir and whose "lowerdir" names directories below it, two at least, is
+    // a read-only view of those layers (an image's), with the same idmap.
     // Paths inside the container of files under upper_parent's container directory that are bound read-write over the
     // root (hosts, hostname, resolv.conf) are ordinary config mounts; bind sources get the container's idmap as well.
 };
@@ -26,10 +28,11 @@ struct runtime_rootfs {
 struct runtime_spec {
     const struct oci_runtime_config *config; // borrowed
     const struct runtime_rootfs *rootfs;     // borrowed; NULL: config->root_path relative to bundle
-    const char *bundle;                      // directory that relative paths start from
-    const char *cgroup_path;                 // e.g. "/skiff/<id>", below each hierarchy's root
-    int seccomp_fd;                          // BPF bytes (oci_seccomp_compile); FD_NONE: no filter
-    int stdio[3];                            // ends for the container; FD_NONE with a terminal
+    const char *id;                          // for hooks; NULL where the config has none
+    const char *bundle;      // directory that relative paths start from; absolute when there are hooks
+    const char *cgroup_path; // e.g. "/skiff/<id>", below each hierarchy's root
+    int seccomp_fd;          // BPF bytes (oci_seccomp_compile); FD_NONE: no filter
+    int stdio[3];            // ends for the container; FD_NONE with a terminal
 };
 
 struct runtime_plan; // opaque
@@ -46,6 +49,7 @@ struct runtime_container {
     int terminal_fd; // the pty's master when the process has a terminal, else FD_NONE
     int late_fds[2]; // internal: closed when nobody waits (see apply_done in create.c)
     char *cgroup_path;
+    struct runtime_hooks *hooks; // internal: those that are still to come (apply/hooks.h)
 };
 
 // A container's first process, born ahead of its plan: what the kernel takes longest over (namespaces, cgroups and
@@ -72,17 +76,19 @@ void runtime_embryo_done(struct runtime_embryo *embryo);
 
 // Carry the plan out up to the barrier in front of execve. In two halves, so that the caller can set up networking while
 // the child mounts: begin returns as soon as the child's namespaces exist (network namespace: /proc/<pid>/ns/net),
-// finish waits for the child to be ready at the barrier (everything done but execve). On error everything that was made is
+// finish waits for the child to be ready at the barrier (everything done but execve); `plan` is begin's. Hooks are run on the way
+// (apply/hooks.h); one that fails is an error. On error everything that was made is
 // undone ("as if never attempted"). An embryo that suits is taken and left empty, and told the plan by `document_fd`
 // (borrowed); NULL: a child is born with the plan.
 int runtime_create_begin(struct runtime_plan *plan, struct runtime_embryo *embryo, int document_fd,
                          struct runtime_container *ret, struct error *err);
-int runtime_create_finish(struct runtime_container *container, struct error *err);
+int runtime_create_finish(struct runtime_plan *plan, struct runtime_container *container, struct error *err);
 // Let it execve and report what came of it: ERROR_NOT_FOUND (exit 127 in Docker: "exec: \"x\": executable file not found in
-// $PATH"), ERROR_DENIED (126: permission denied), ERROR_INVALID (126: exec format error, bad cwd) or 0.
+// $PATH"), ERROR_DENIED (126: permission denied), ERROR_INVALID (126: exec format error, bad cwd), ERROR_INTERNAL (a startContainer
+// or poststart hook failed; after the latter the process is still to be destroyed) or 0.
 int runtime_start(struct runtime_container *container, struct error *err);
-// Kill what is left, remove the cgroups (bounded wait), release descriptors. Never fails loudly: what could not be removed
-// is in *err with a negative result.
+// Kill what is left, remove the cgroups (bounded wait), run the poststop hooks, release descriptors. Never fails loudly: what could
+// not be removed, or the first hook that failed, is in *err with a negative result.
 int runtime_destroy(struct runtime_container *container, struct error *err);
 
 // Write these limits to the cgroups of a container that runs; what is not given stays. A file that the kernel refuses at first
@@ -90,6 +96,24 @@ int runtime_destroy(struct runtime_container *container, struct error *err);
 // what they were. Device rules are not looked at. ERROR_UNSUPPORTED names a limit that the host cannot hold.
 // Spec: runtime-spec has no word for it; runc calls it "update".
 int runtime_update(const char *cgroup_path, const struct oci_resources *resources, struct error *err);
+
+// What changes in a container that runs, as two configurations of which mounts, linux.devices and linux.resources.devices count:
+// the mounts of `from` are taken off and those of `to` mounted (as at a start: missing mount points are made; what is in both is
+// named in neither), and the devices and their rules become those of `to` (without resources.devices in `to`, they stay). All or
+// nothing; mount points that were made stay.
+struct runtime_change {
+    const struct oci_runtime_config *from, *to;
+    char *const *
+        kept; // strv: destinations of all mounts that the container has afterwards; what lies there is never another's
+    bool is_forced;   // take a mount off that is in use (MNT_DETACH): processes that are in it stay in it
+    bool is_repeated; // it may have been carried out before: what is there already, or gone already, is right
+};
+// A mount is only taken off when it is the one that `from` speaks of, wherever the container's links and renames have led the way.
+// ERROR_CONFLICT: it is not there any more, or in use ("... is busy: in use by process 12 (sh)"), or something is in a device's
+// place. Single-threaded callers only.
+// Spec: the runtime-spec has no word for it.
+int runtime_change(const struct runtime_container *container, const struct runtime_change *change,
+                   struct error *err);
 
 // A further process in the container's namespaces and cgroup (exec). stdio as above.
 struct runtime_exec_spec {

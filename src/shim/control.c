@@ -57,6 +57,14 @@ void shim_tell(struct shim *shim, const struct shim_message *event)
     }
 }
 
+bool shim_has_subscriber(const struct shim *shim)
+{
+    for (const struct connection *c = shim->connections; c; c = c->next)
+        if (c->is_subscriber)
+            return true;
+    return false;
+}
+
 static int handle_signal(struct shim *shim, const struct shim_message *request, struct error *err)
 {
     struct process *process = process_find(shim, request->exec_id);
@@ -188,7 +196,42 @@ static int handle_update(struct shim *shim, const int *fds, size_t count, struct
         return -1;
     r = runtime_update(shim->container.cgroup_path, &config.resources, err);
     oci_runtime_config_done(&config);
+    if (r == 0 && config.resources.memory_limit > 0)
+        oom_watch(shim);
     return r;
+}
+
+static int change_container(struct shim *shim, const struct shim_change *document, struct error *err)
+{
+    struct oci_runtime_config from, to;
+    if (oci_runtime_config_parse(document->from, &from, err) < 0)
+        return -1;
+    int r = oci_runtime_config_parse(document->to, &to, err);
+    if (r == 0) {
+        const struct runtime_change change = { .from = &from,
+                                               .to = &to,
+                                               .kept = document->kept,
+                                               .is_forced = document->is_forced,
+                                               .is_repeated = document->is_repeated };
+        r = runtime_change(&shim->container, &change, err);
+        oci_runtime_config_done(&to);
+    }
+    oci_runtime_config_done(&from);
+    return r;
+}
+
+static int handle_change(struct shim *shim, const int *fds, size_t count, struct error *err)
+{
+    struct str text CLEANUP(str_done) = STR_INIT;
+    struct shim_change document CLEANUP(shim_change_done) = { 0 };
+    int r = count == 1 ? file_read_fd(fds[0], DOCUMENT_MAX, &text) : -EINVAL;
+    if (r < 0)
+        return error_errno(err, r, "change: read the document");
+    if (!shim->init.is_started || shim->init.is_reaped)
+        return error_set(err, ERROR_CONFLICT, "container %s is not running", shim->id);
+    if (shim_change_parse(text.ptr, text.len, &document, err) < 0)
+        return -1;
+    return change_container(shim, &document, err);
 }
 
 // It counts as running until its exit record is there: "no" sends the asker to the record.
@@ -217,6 +260,8 @@ static int dispatch(struct connection *connection, const struct shim_message *re
         return handle_exec(shim, fds, count, answer, err);
     case SHIM_UPDATE:
         return handle_update(shim, fds, count, err);
+    case SHIM_CHANGE:
+        return handle_change(shim, fds, count, err);
     case SHIM_RESIZE:
         return handle_resize(shim, request, err);
     case SHIM_STATE:
@@ -249,10 +294,13 @@ static void handle(struct connection *connection, const struct shim_message *req
         connection_send_error(connection, &err);
     else
         reply(connection, &answer);
+    if (request->type == SHIM_SUBSCRIBE)
+        oom_tell_missed(shim);
     for (size_t i = 0; i < count; i++)
         fds[i] = fd_close(fds[i]);
     // Documents and failed attempts leave holes in the heap; the monitor's memory counts forty-fold.
-    if (request->type == SHIM_GO || request->type == SHIM_EXEC || request->type == SHIM_UPDATE)
+    if (request->type == SHIM_GO || request->type == SHIM_EXEC || request->type == SHIM_UPDATE ||
+        request->type == SHIM_CHANGE)
         (void)malloc_trim(HEAP_KEPT);
 }
 

@@ -97,33 +97,11 @@ static void tell_exec_exit(struct shim *shim, struct process *process)
     shim_tell(shim, &event);
 }
 
-// The number behind "oom_kill " in memory.events (v2) or memory.oom_control (v1); false when there is no such
-// file.
-static bool oom_kills_in(const char *root, const char *cgroup_path, const char *name, bool *ret_any)
-{
-    char *path CLEANUP(cleanup_free) = xasprintf("%s%s/%s", root, cgroup_path, name);
-    struct str text CLEANUP(str_done) = STR_INIT;
-    if (file_read_at(AT_FDCWD, path, 4096, &text) < 0)
-        return false;
-    const char *at = strstr(text.ptr, "oom_kill ");
-    *ret_any = at && strtoull(at + strlen("oom_kill "), NULL, 10) > 0;
-    return true;
-}
-
-static bool was_oom_killed(const char *cgroup_path)
-{
-    bool any = false;
-    if (!str_is_empty(cgroup_path) &&
-        !oom_kills_in("/sys/fs/cgroup/memory", cgroup_path, "memory.oom_control", &any))
-        (void)oom_kills_in("/sys/fs/cgroup", cgroup_path, "memory.events", &any);
-    return any;
-}
-
 static void settle_init(struct shim *shim)
 {
     struct error err;
     shim_log_flush(&shim->log);
-    shim->was_oom_killed = was_oom_killed(shim->container.cgroup_path);
+    oom_settle(shim);
     struct shim_exit_record record = { .exit_code = shim->init.exit_code,
                                        .pid = shim->init.pid,
                                        .started_ns = shim->started_ns,
@@ -147,8 +125,7 @@ static void settle_init(struct shim *shim)
         tell_exec_exit(shim, p);
         process_finish(p);
     }
-    if (shim->was_oom_killed)
-        shim_tell(shim, &(struct shim_message){ .type = SHIM_OOM });
+    oom_tell_missed(shim);
     shim->init.is_told = shim->is_exited = true;
     shim_tell(shim, &(struct shim_message){ .type = SHIM_EXIT,
                                             .pid = shim->init.pid,

@@ -158,7 +158,7 @@ static int create_container(struct shim *shim, struct shim_create *create, struc
         (void)runtime_destroy(&shim->container, &(struct error){ 0 });
         return error_errno(err, r, "set up the loop");
     }
-    return runtime_create_finish(&shim->container, err);
+    return runtime_create_finish(plan, &shim->container, err);
 }
 
 // The document's request in the runtime's terms; config and rootfs are the caller's memory, and must outlive the plan.
@@ -175,6 +175,7 @@ static int spec_of(struct shim_create *create, struct oci_runtime_config *config
                                        .is_volatile = create->is_volatile };
     *ret = (struct runtime_spec){ .config = config,
                                   .rootfs = create->lower && create->lower[0] ? rootfs : NULL,
+                                  .id = create->id,
                                   .bundle = create->state_dir,
                                   .cgroup_path = create->cgroup_path,
                                   .seccomp_fd = FD_NONE,
@@ -204,7 +205,9 @@ static int plan_and_create(struct shim *shim, struct shim_create *create, int se
     struct runtime_plan *plan = NULL;
     if (spec_of(create, &config, &rootfs, &spec, err) < 0)
         return -1;
+    spec.id = shim->id; // taken from the document
     init_process(shim, create, &config);
+    shim->has_memory_limit = config.resources.memory_limit > 0;
     int r = process_open_stdio(&shim->init, &stdio);
     if (r < 0)
         r = error_errno(err, r, "make pipes");
@@ -244,6 +247,8 @@ void shim_start(struct shim *shim, struct connection *control)
                                     .pid = shim->container.pid,
                                     .started_ns = shim->started_ns };
     (void)shimproto_send(SHIM_CONTROL_FD, &message, NULL, 0);
+    if (shim->has_memory_limit)
+        oom_watch(shim);
     children_reap(shim);
 }
 
@@ -298,7 +303,9 @@ static void preparation_done(struct preparation *early)
 
 int shim_main(char *title, const char *cgroup_parent)
 {
-    static struct shim shim = { .listener = { .fd = FD_NONE }, .children = { .fd = FD_NONE } };
+    static struct shim shim = { .listener = { .fd = FD_NONE },
+                                .children = { .fd = FD_NONE },
+                                .oom = { .fd = FD_NONE } };
     struct shim_create create = { 0 };
     struct preparation early;
     struct error err = { 0 };

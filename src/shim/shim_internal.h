@@ -78,9 +78,12 @@ struct shim {
     struct connection *connections;
     struct watch listener, children;
     unsigned client_count, connection_count, process_count;
-    bool is_exited;   // init's end is recorded and told
-    bool is_released; // nobody will ask any more
-    bool was_oom_killed;
+    bool is_exited;                   // init's end is recorded and told
+    bool is_released;                 // nobody will ask any more
+    bool was_oom_killed, is_oom_told; // told: to an engine, of the last kill
+    bool has_memory_limit;
+    struct watch oom;   // see oom.c
+    uint64_t oom_kills; // v2: that were told
     int64_t started_ns, finished_ns;
 };
 
@@ -128,6 +131,7 @@ void connection_accept(struct watch *watch, uint32_t events);
 void connection_send_error(struct connection *connection, const struct error *err);
 // To all subscribers; one that does not read loses its connection (the exit record is on disk).
 void shim_tell(struct shim *shim, const struct shim_message *event);
+bool shim_has_subscriber(const struct shim *shim);
 
 // --- exit.c
 // Learn of children's ends from now on. 0 or -errno.
@@ -138,6 +142,14 @@ void children_reap(struct shim *shim);
 void exits_settle(struct shim *shim);
 // Milliseconds until exits_settle has something to do, -1: nothing is due.
 int exits_timeout_ms(const struct shim *shim);
+
+// --- oom.c
+// Watch for kills from now on; again: nothing. After the start's answer, so that nobody waits for it.
+void oom_watch(struct shim *shim);
+// Init has ended: no more watching; the kernel's count decides what the record says.
+void oom_settle(struct shim *shim);
+// Of a kill that no engine has heard of yet.
+void oom_tell_missed(struct shim *shim);
 
 // --- shim.c
 // GO: let init execve, answer on the control connection. Does not return when that fails.

@@ -36,6 +36,14 @@ void shim_exec_done(struct shim_exec *exec)
     *exec = (struct shim_exec){ 0 };
 }
 
+void shim_change_done(struct shim_change *change)
+{
+    strv_free(change->kept);
+    json_decref(change->from);
+    json_decref(change->to);
+    *change = (struct shim_change){ 0 };
+}
+
 static json_t *log_emit(const struct shim_log_options *log)
 {
     json_t *j = json_object();
@@ -81,6 +89,17 @@ char *shim_exec_emit(const struct shim_exec *exec)
     json_set_string(j, "execId", exec->exec_id);
     json_set_bool(j, "stdin", exec->has_stdin);
     json_object_set(j, "process", exec->process);
+    return json_text(j);
+}
+
+char *shim_change_emit(const struct shim_change *change)
+{
+    CLEANUP(json_cleanup) json_t *j = json_object();
+    json_set_bool(j, "forced", change->is_forced);
+    json_set_bool(j, "repeated", change->is_repeated);
+    json_object_set_new(j, "kept", json_from_strv(change->kept));
+    json_object_set(j, "from", change->from);
+    json_object_set(j, "to", change->to);
     return json_text(j);
 }
 
@@ -161,5 +180,21 @@ int shim_exec_parse(const char *text, size_t size, struct shim_exec *ret, struct
     *ret = (struct shim_exec){ .exec_id = xstrdup(id),
                                .has_stdin = json_get_bool(j, "stdin", false),
                                .process = json_incref(process) };
+    return 0;
+}
+
+int shim_change_parse(const char *text, size_t size, struct shim_change *ret, struct error *err)
+{
+    CLEANUP(json_cleanup) json_t *j = NULL;
+    if (json_parse(text, size, &j, err) < 0)
+        return -1;
+    json_t *from = json_get_object(j, "from"), *to = json_get_object(j, "to");
+    if (!from || !to)
+        return error_set(err, ERROR_INVALID, "shim document: from and to are needed");
+    *ret = (struct shim_change){ .is_forced = json_get_bool(j, "forced", false),
+                                 .is_repeated = json_get_bool(j, "repeated", false),
+                                 .kept = json_get_strv(j, "kept"),
+                                 .from = json_incref(from),
+                                 .to = json_incref(to) };
     return 0;
 }

@@ -37,6 +37,8 @@ enum shim_message_type {
     SHIM_LOGS = 10,     // flush and reopen the log (rotation on request, clear)
     SHIM_UPDATE =
         11, // fds: [0] memfd with an OCI config of which only linux.resources counts: write these limits
+    SHIM_CHANGE =
+        12, // fds: [0] document memfd (struct shim_change as JSON): mounts and devices of the running container
     // shim -> skiffd, replies
     SHIM_OK = 100,
     SHIM_ERROR = 101,        // error kind, errno, message
@@ -141,14 +143,24 @@ struct shim_exec {
     void *process; // json_t *: the OCI process, owned
 };
 
+// What a running container gets and loses (runtime.h, struct runtime_change).
+struct shim_change {
+    bool is_forced, is_repeated;
+    char **kept;     // strv: destinations at which the container has mounts afterwards
+    void *from, *to; // json_t *: OCI runtime configs, owned
+};
+
 void shim_log_options_done(struct shim_log_options *options);
 void shim_create_done(struct shim_create *create);
 void shim_exec_done(struct shim_exec *exec);
+void shim_change_done(struct shim_change *change);
 // Owned JSON text / parsed from text. ERROR_INVALID when malformed.
 char *shim_create_emit(const struct shim_create *create);
 int shim_create_parse(const char *text, size_t size, struct shim_create *ret, struct error *err);
 char *shim_exec_emit(const struct shim_exec *exec);
 int shim_exec_parse(const char *text, size_t size, struct shim_exec *ret, struct error *err);
+char *shim_change_emit(const struct shim_change *change);
+int shim_change_parse(const char *text, size_t size, struct shim_change *ret, struct error *err);
 
 // The exit record (file "exit" in state_dir, replaced atomically before EXIT is sent):
 // {"exitCode":0,"finishedNs":...,"oomKilled":false,"pid":...,"startedNs":...}. Missing while it runs.

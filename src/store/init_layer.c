@@ -5,6 +5,7 @@
 
 #include "base/fd.h"
 #include "base/mem.h"
+#include "base/str.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +17,19 @@
 const char *layer_init_relative_path(void)
 {
     return INIT_LAYER "/fs";
+}
+
+static const char *const empty_directories[] = { INIT_LAYER "/empty-1", INIT_LAYER "/empty-2" };
+
+char **layer_view_paths(char *const *diff_ids)
+{
+    char **paths = NULL;
+    size_t count = strv_len(diff_ids);
+    for (size_t i = count; i > 0; i--)
+        strv_take(&paths, layer_relative_path(diff_ids[i - 1]));
+    for (size_t i = count; i < 2; i++)
+        strv_push(&paths, empty_directories[i]);
+    return paths;
 }
 
 static int make_directory(int at, const char *name)
@@ -36,6 +50,8 @@ int layer_make_init(struct store *store, struct error *err)
     int r = make_directory(store->layers_fd, INIT_LAYER);
     if (r == 0)
         r = make_directory(store->layers_fd, INIT_LAYER "/fs");
+    for (size_t i = 0; r == 0 && i < sizeof empty_directories / sizeof *empty_directories; i++)
+        r = make_directory(store->layers_fd, empty_directories[i]);
     int fs CLEANUP(cleanup_close) =
         r < 0 ? r : openat(store->layers_fd, INIT_LAYER "/fs", O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (r == 0 && fs < 0)

@@ -43,3 +43,6 @@ const char *layer_directory(struct store *store);
 char *layer_relative_path(const char *diff_id); // owned
 // The layer that lies between every container's own and its image's.
 const char *layer_init_relative_path(void);
+// What overlay takes for a read-only view of these layers (diff ids, bottom first; NULL: none): paths below layer_directory, the
+// topmost first. It wants two at least: empty directories of the store's own make up what is missing. Owned strv.
+char **layer_view_paths(char *const *diff_ids);

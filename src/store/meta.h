@@ -14,6 +14,7 @@
 #define META_CONTAINERS "containers" // id -> {...}                        container/
 #define META_NETWORKS   "networks"   // id -> {...}                        network/
 #define META_VOLUMES    "volumes"    // name -> {...}                      volume/
+#define META_PROJECTS   "projects"   // project id (decimal) -> {}               store/project.c
 
 // Insert or replace.
 int meta_put(struct store *store, const char *table, const char *key, const json_t *document,

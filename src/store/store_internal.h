@@ -1,6 +1,7 @@
 // What the files of store/ share.
 #pragma once
 
+#include "base/map.h"
 #include "codec/tar.h"
 #include "store/layer.h"
 #include "store/store.h"
@@ -16,7 +17,10 @@ struct store {
     char *layer_dir; // root/layers
     int layers_fd, blobs_fd, tmp_fd;
     struct meta *meta;
-    pthread_mutex_t layer_lock; // guards the step from staging to record: rename and meta_put of one layer
+    pthread_mutex_t layer_lock;   // guards the step from staging to record: rename and meta_put of one layer
+    pthread_mutex_t project_lock; // the ids that are taken (project.c); never held across I/O
+    struct map projects;
+    uint32_t next_project;
 };
 
 int meta_open(struct store *store, struct error *err);

@@ -2,6 +2,7 @@
 
 #include "base/fd.h"
 #include "base/mem.h"
+#include "base/num.h"
 #include "base/str.h"
 #include "codec/json.h"
 #include "kernel/mount.h"
@@ -58,8 +59,23 @@ static int check_keys(const json_t *options, struct error *err)
         if (!json_is_string(value))
             return error_set(err, ERROR_INVALID, "invalid option: \"%s\" is no string", key);
     }
-    if (json_object_get(options, "size"))
-        return error_set(err, ERROR_INVALID, "quota size requested but no quota support");
+    return 0;
+}
+
+static int parse_size(const json_t *options, struct volume_backing *b, struct error *err)
+{
+    const char *text = json_get_string(options, "size", NULL);
+    int64_t size;
+    if (!text)
+        return 0;
+    if (!parse_size_bytes(text, &size) || size < 0)
+        return error_set(err, ERROR_INVALID, "invalid size: '%s'", text);
+    if (b->kind != VOLUME_PLAIN)
+        return error_set(
+            err, ERROR_INVALID,
+            "option \"size\" goes with neither \"type\" nor \"device\": that file system has its "
+            "own limits (\"o\": \"size=...\" for a tmpfs)");
+    b->size_bytes = (uint64_t)size;
     return 0;
 }
 
@@ -72,7 +88,7 @@ int volume_backing_parse(const json_t *options, struct volume_backing *ret, stru
     ret->device = json_get_string(options, "device", "");
     const char *o = json_get_string(options, "o", "");
     if (!*ret->type && !*ret->device && !*o)
-        return 0;
+        return parse_size(options, ret, err);
     if (!*ret->device)
         return error_set(err, ERROR_INVALID, "missing required option: \"device\"");
     if (!*ret->type)
@@ -87,7 +103,7 @@ int volume_backing_parse(const json_t *options, struct volume_backing *ret, stru
     if (ret->kind == VOLUME_BIND && ((ret->attributes & ~(uint64_t)MOUNT_ATTR_RDONLY) || strv_len(ret->data)))
         return error_set(err, ERROR_UNSUPPORTED,
                          "option \"o\": only bind, rbind, ro and rw go with a bind: %s", o);
-    return 0;
+    return parse_size(options, ret, err);
 }
 
 void volume_backing_done(struct volume_backing *b)

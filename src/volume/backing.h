@@ -19,6 +19,7 @@ struct volume_backing {
     uint64_t attributes;       // MOUNT_ATTR_*
     char **data;               // strv, "key=value" or "flag" for the file system
     bool is_read_only;
+    uint64_t size_bytes; // VOLUME_PLAIN: what it may hold; 0: no limit
 };
 
 // options: an object of strings, or NULL. ERROR_INVALID in Docker's words. *ret is initialised also on failure.

@@ -1,5 +1,6 @@
 // Theory of operation. A volume is a directory and a record. It is made directory first, removed record first, so that at every
-// moment what is recorded is whole, and what is not recorded is garbage. "_fill" in a volume's directory is a copy-up under way.
+// moment what is recorded is whole, and what is not recorded is garbage. "_fill" in a volume's directory is a copy-up under way, "_restore" and "_former" are a restore's
+// (copy.c).
 #include "volume/volume_internal.h"
 
 #include "base/fd.h"
@@ -57,10 +58,13 @@ static int load_record(void *context, const char *key, const json_t *record)
     v->labels = labels ? json_incref(labels) : json_object();
     v->options = json_incref(json_get_object(record, "options"));
     v->created_ns = json_get_int(record, "createdNs", 0);
+    v->project_id = (uint32_t)json_get_int(record, "projectId", 0);
+    v->snapshot_of = xstrdup(json_get_string(record, "snapshotOf", NULL));
     map_put(&s->by_name, key, v);
     if (volume_directory_make(s, key, &err) <
         0) // its data was taken away; the containers that use it shall start
         log_error("volume %s: %s", key, err.message);
+    volume_limit_recover(s, v);
     return 0;
 }
 
@@ -72,9 +76,12 @@ int volume_recover(struct volume_service *s, struct error *err)
     if (!dir)
         return error_errno(err, errno, "read %s", s->directory);
     for (struct dirent *e; (e = dir_next(dir));) {
-        bool is_known = map_get(&s->by_name, e->d_name) != NULL;
-        CLEANUP(cleanup_free) char *cut_short = xasprintf("%s/_fill", e->d_name);
-        int r = dir_remove_all_at(s->fd, is_known ? cut_short : e->d_name);
+        struct volume *known = map_get(&s->by_name, e->d_name);
+        if (known) {
+            volume_copies_recover(s, known);
+            continue;
+        }
+        int r = dir_remove_all_at(s->fd, e->d_name);
         if (r < 0)
             log_warn("remove leavings of volume %s: %s", e->d_name, strerror(-r));
     }

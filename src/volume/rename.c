@@ -21,6 +21,10 @@ static json_t *record_of(const struct volume *v)
     json_object_set(record, "labels", v->labels);
     if (v->options)
         json_object_set(record, "options", v->options);
+    if (v->project_id)
+        json_set_int(record, "projectId", v->project_id);
+    if (v->snapshot_of)
+        json_set_string(record, "snapshotOf", v->snapshot_of);
     return record;
 }
 
@@ -90,6 +94,8 @@ int volume_rename(struct volume_service *s, const char *name, const char *new_na
     if (volume_name_check(new_name, err) < 0 || begin(s, name, new_name, &from, &to, err) < 0)
         return -1;
     to->created_ns = from->created_ns;
+    to->project_id = from->project_id;
+    to->snapshot_of = xstrdup(from->snapshot_of);
     if (move(s, name, to, err) < 0) {
         volume_abandon(s, to);
         volume_end(s, from);

@@ -1,5 +1,4 @@
-// What a volume is to a container: something to bind from, to mount before it runs, to fill before its first use; and what a copy of a
-// whole volume is made of.
+// What a volume is to a container: something to bind from, to mount before it runs, to fill before its first use.
 #include "volume/volume_internal.h"
 
 #include "base/fd.h"
@@ -17,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static struct volume_backing backing_of(const struct volume *v)
+struct volume_backing volume_backing_of(const struct volume *v)
 {
     struct volume_backing backing;
     struct error ignored; // it was checked when the volume was made
@@ -32,10 +31,10 @@ int volume_source(struct volume_service *s, const char *name, char **ret_path, b
     struct volume *v;
     if (volume_begin(s, name, &v, err) < 0)
         return -1;
-    struct volume_backing backing = backing_of(v);
+    struct volume_backing backing = volume_backing_of(v);
     *ret_path =
         backing.kind == VOLUME_BIND ? xstrdup(backing.device) : xasprintf("%s/%s/_data", s->directory, name);
-    *ret_is_read_only = backing.is_read_only;
+    *ret_is_read_only = backing.is_read_only || v->snapshot_of;
     volume_backing_done(&backing);
     volume_end(s, v);
     return 0;
@@ -63,7 +62,7 @@ void volume_take_off(const struct volume_service *s, const char *name)
 
 static int mount_backing(struct volume_service *s, const struct volume *v, struct error *err)
 {
-    struct volume_backing backing = backing_of(v);
+    struct volume_backing backing = volume_backing_of(v);
     struct stat st;
     int r = 0;
     if (backing.kind == VOLUME_BIND && (stat(backing.device, &st) < 0 || !S_ISDIR(st.st_mode)))
@@ -112,6 +111,8 @@ void volume_unmount(struct volume_service *s, const char *name, const char *cont
     strv_remove(v->mounters, container_id);
     if (v->options && strv_len(v->mounters) == 0)
         volume_take_off(s, name);
+    if (v->has_former_data && strv_len(v->mounters) == 0)
+        volume_former_data_remove(s, v);
     volume_end(s, v);
 }
 
@@ -119,8 +120,7 @@ void volume_service_settle(struct volume_service *s)
 {
     struct volume_info **all = volume_list(s);
     for (size_t i = 0; all[i]; i++)
-        if (all[i]->options)
-            volume_unmount(s, all[i]->name, ""); // of nobody: takes off what no container has mounted
+        volume_unmount(s, all[i]->name, ""); // of nobody: takes off what no container has mounted
     volume_list_free(all);
 }
 
@@ -166,9 +166,9 @@ static int fill_aside(struct volume_service *s, const char *name, int from_fd, i
 
 static int fill(struct volume_service *s, const struct volume *v, int from_fd, struct error *err)
 {
-    struct volume_backing backing = backing_of(v);
+    struct volume_backing backing = volume_backing_of(v);
     bool is_bind = backing.kind == VOLUME_BIND;
-    bool is_skipped = backing.kind == VOLUME_MOUNT || backing.is_read_only;
+    bool is_skipped = backing.kind == VOLUME_MOUNT || backing.is_read_only || v->snapshot_of;
     int to_fd CLEANUP(cleanup_close) = FD_NONE;
     if (!is_skipped)
         to_fd = is_bind ? open(backing.device, O_PATH | O_DIRECTORY | O_CLOEXEC)
@@ -181,9 +181,12 @@ static int fill(struct volume_service *s, const struct volume *v, int from_fd, s
         return is_bind ? error_errno(err, opened, "failed to mount local volume") : -1;
     if (!is_empty(to_fd))
         return 0;
-    if ((is_bind ? tree_copy(from_fd, to_fd, err) : fill_aside(s, v->name, from_fd, to_fd, err)) < 0)
+    volume_limit_obey(v, true);
+    int r = is_bind ? tree_copy(from_fd, to_fd, err) : fill_aside(s, v->name, from_fd, to_fd, err);
+    volume_limit_obey(v, false);
+    if (r < 0)
         return -1;
-    int r = tree_copy_attributes(from_fd, to_fd);
+    r = tree_copy_attributes(from_fd, to_fd);
     return r < 0 ? error_errno(err, r, "own volume %s", v->name) : 0;
 }
 
@@ -194,51 +197,5 @@ int volume_fill(struct volume_service *s, const char *name, int from_fd, struct 
         return -1;
     int r = fill(s, v, from_fd, err);
     volume_end(s, v);
-    return r;
-}
-
-// --- clone
-static int copy_into(struct volume_service *s, const char *from, const struct volume *to, struct error *err)
-{
-    if (volume_directory_make(s, to->name, err) < 0)
-        return -1;
-    CLEANUP(cleanup_close) int from_fd = volume_directory_open(s, from, err);
-    CLEANUP(cleanup_close) int to_fd = from_fd < 0 ? FD_NONE : volume_directory_open(s, to->name, err);
-    if (to_fd < 0 || tree_copy(from_fd, to_fd, err) < 0)
-        return -1;
-    int r = tree_copy_attributes(from_fd, to_fd);
-    return r < 0 ? error_errno(err, r, "own volume %s", to->name) : volume_record_put(s, to, err);
-}
-
-static int make_clone(struct volume_service *s, const struct volume_info *from, const char *new_name,
-                      struct error *err)
-{
-    struct volume *to;
-    if (volume_reserve(s, new_name, from->labels, NULL, &to, err) < 0)
-        return -1;
-    if (copy_into(s, from->name, to, err) < 0) {
-        struct error ignored;
-        (void)volume_directory_remove(s, new_name, &ignored);
-        volume_abandon(s, to);
-        return -1;
-    }
-    volume_publish(s, to);
-    volume_event(s, new_name, "create");
-    return 0;
-}
-
-int volume_clone(struct volume_service *s, const char *name, const char *new_name, struct error *err)
-{
-    CLEANUP(volume_info_freep) struct volume_info *from = NULL;
-    if (volume_name_check(new_name, err) < 0)
-        return -1;
-    if (volume_hold(s, name, new_name, err) < 0) // the copy is a user of the original while it is made
-        return -1;
-    int r = volume_get(s, name, &from, err);
-    if (r == 0 && from->options)
-        r = error_set(err, ERROR_UNSUPPORTED, "clone %s: volumes with driver options cannot be cloned", name);
-    if (r == 0)
-        r = make_clone(s, from, new_name, err);
-    volume_release(s, name, new_name);
     return r;
 }

@@ -53,6 +53,7 @@ static void volume_free(struct volume *v)
 {
     free(v->name);
     free(v->retirer);
+    free(v->snapshot_of);
     json_decref(v->labels);
     json_decref(v->options);
     strv_free(v->holders);
@@ -152,6 +153,7 @@ static struct volume_info *snapshot(const struct volume_service *s, const struct
     info->labels = json_deep_copy(v->labels); // no reference count is shared between threads
     info->options = json_deep_copy(v->options);
     info->created_ns = v->created_ns;
+    info->snapshot_of = xstrdup(v->snapshot_of);
     info->mountpoint = xasprintf("%s/%s/_data", s->directory, v->name);
     info->holders = strv_copy(v->holders);
     return info;
@@ -163,6 +165,7 @@ void volume_info_free(struct volume_info *info)
         return;
     free(info->name);
     free(info->mountpoint);
+    free(info->snapshot_of);
     json_decref(info->labels);
     json_decref(info->options);
     strv_free(info->holders);
@@ -233,10 +236,11 @@ static int make(struct volume_service *s, struct volume *v, struct error *err)
 {
     if (volume_directory_make(s, v->name, err) < 0)
         return -1;
-    if (volume_record_put(s, v, err) == 0)
+    if (volume_limit_begin(s, v, err) == 0 && volume_record_put(s, v, err) == 0)
         return 0;
     struct error ignored;
     (void)volume_directory_remove(s, v->name, &ignored);
+    volume_limit_end(s, v);
     return -1;
 }
 
@@ -303,6 +307,7 @@ static int destroy(struct volume_service *s, struct volume *v, struct error *err
         volume_publish(s, v);
         return -1;
     }
+    volume_limit_end(s, v);
     volume_event(s, v->name, "destroy");
     volume_abandon(s, v);
     return 0;
@@ -335,7 +340,7 @@ int volume_prune(struct volume_service *s, bool (*keep)(void *context, const str
     for (size_t i = 0; all[i]; i++) {
         struct error ignored; // one that came into use or went meanwhile is simply not pruned
         uint64_t bytes = 0;
-        if (strv_len(all[i]->holders) || (keep && keep(context, all[i])) ||
+        if (strv_len(all[i]->holders) || all[i]->snapshot_of || (keep && keep(context, all[i])) ||
             volume_size(s, all[i]->name, &bytes, &ignored) < 0 ||
             volume_remove(s, all[i]->name, false, &ignored) < 0)
             continue;

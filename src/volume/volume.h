@@ -32,8 +32,9 @@ struct volume_info {
     json_t *labels;  // object of strings, never NULL
     json_t *options; // the driver's, object of strings; NULL: none
     int64_t created_ns;
-    char *mountpoint; // absolute: .../volumes/<name>/_data
-    char **holders;   // strv: ids of the containers that use it, running or not
+    char *snapshot_of; // the volume that it is a snapshot of, NULL: it is none
+    char *mountpoint;  // absolute: .../volumes/<name>/_data
+    char **holders;    // strv: ids of the containers that use it, running or not
 };
 void volume_info_free(struct volume_info *info);
 void volume_info_freep(struct volume_info **info);
@@ -57,7 +58,7 @@ struct volume_info **volume_list(struct volume_service *volumes);
 void volume_list_free(struct volume_info **list);
 // ERROR_CONFLICT in Docker's words while a container uses it. is_forced: one that is not there is success.
 int volume_remove(struct volume_service *volumes, const char *name, bool is_forced, struct error *err);
-// Remove those that no container uses and for which keep() (NULL: none) is false. *ret_names: strv, owned. *ret_bytes: what their
+// Remove those that no container uses, that are no snapshots, and for which keep() (NULL: none) is false. *ret_names: strv, owned. *ret_bytes: what their
 // files held.
 int volume_prune(struct volume_service *volumes, bool (*keep)(void *context, const struct volume_info *info),
                  void *context, char ***ret_names, uint64_t *ret_bytes, struct error *err);
@@ -67,8 +68,23 @@ int volume_size(struct volume_service *volumes, const char *name, uint64_t *ret,
 int volume_rename(struct volume_service *volumes, const char *name, const char *new_name, struct error *err);
 // A new volume with the same labels and what `name` holds now: data is shared by reflink where the file system can, else copied.
 // A container that writes meanwhile is not stopped. ERROR_CONFLICT when the new name is taken; ERROR_UNSUPPORTED for a volume
-// with driver options.
+// whose data lies elsewhere ("type", "device"). A size limit is taken over.
 int volume_clone(struct volume_service *volumes, const char *name, const char *new_name, struct error *err);
+// Change the option "size" of a volume that was made with one; what it holds already may be more. options: object of strings with
+// nothing but "size". ERROR_CONFLICT, ERROR_INVALID.
+int volume_update(struct volume_service *volumes, const char *name, const json_t *options, struct error *err);
+
+// --- snapshots: volumes that are read-only wherever they are mounted, and know what they are of. They have no size limit, are removed
+// like any volume (but never pruned), and stay when their volume goes or changes its name.
+
+// As volume_clone. snapshot NULL or "": "<name>.<YYYYMMDD-HHMMSS.mmm>", UTC. *ret_name is owned.
+int volume_snapshot(struct volume_service *volumes, const char *name, const char *snapshot, char **ret_name,
+                    struct error *err);
+// The volume holds again what the snapshot does: at once and whole, also over a crash. ERROR_CONFLICT while a container that runs has
+// it mounted, or when the snapshot is another volume's, unless is_forced; such a container keeps what it has mounted until it ends.
+// ERROR_UNSUPPORTED as volume_clone; ERROR_CONFLICT when the volume is a snapshot itself.
+int volume_restore(struct volume_service *volumes, const char *name, const char *snapshot, bool is_forced,
+                   struct error *err);
 
 // --- for containers
 

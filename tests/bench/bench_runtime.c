@@ -68,7 +68,7 @@ static int run_one(const struct runtime_spec *spec, int64_t at[static STEPS + 1]
         r = runtime_create_begin(plan, NULL, FD_NONE, &c, &err);
     at[1] = time_monotonic_ns();
     if (r == 0)
-        r = runtime_create_finish(&c, &err);
+        r = runtime_create_finish(plan, &c, &err);
     at[2] = time_monotonic_ns();
     if (r == 0)
         r = runtime_start(&c, &err);

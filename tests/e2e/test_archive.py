@@ -614,6 +614,93 @@ def test_commit_of_a_running_one(engine, busybox):
     engine.api("DELETE", "/images/live:1?force=1")
 
 
+def test_commit_squashed(engine, cli, changed):
+    """All files in one layer on nothing: what a container of it shows is what the committed one shows."""
+    name = f"squashed:{random.getrandbits(40):x}"
+    since = engine.api("GET", f"/containers/{changed}/export")[2]
+    engine.skiff("commit", "--squash", "-m", "all in one", "-c", "LABEL k=v", changed, name)
+    image = engine.api("GET", f"/images/{name}/json")[2]
+    base = engine.api("GET", "/images/tree:latest/json")[2]
+    assert len(image["RootFS"]["Layers"]) == 1 and image["RootFS"]["Layers"] != base["RootFS"]["Layers"][:1]
+    history = engine.api("GET", f"/images/{name}/history")[2]
+    assert len(history) == 1 and history[0]["Comment"] == "all in one" and history[0]["Size"] == image["Size"]
+    assert image["Config"]["Labels"] == {"k": "v"} and image["Config"]["Cmd"] == engine.api(
+        "GET", f"/containers/{changed}/json")[2]["Config"]["Cmd"]
+    assert root_of(engine, name) == contents(read_tar(since))
+    # The layer itself: no whiteout, none of the places that only the runtime needs, and a tar that says the same once more.
+    saved = engine.api("GET", f"/images/{name}/get")[2]
+    layer = layers_of(saved)
+    assert len(layer) == 1 and not [m for m in layer[0] if "/.wh." in m or m.startswith(".wh.") or m == "etc/resolv.conf"]
+    assert engine.api("DELETE", f"/images/{name}?force=1")[0] == 200
+    assert engine.api("POST", "/images/load", body=saved, headers={"Content-Type": "application/x-tar"})[0] == 200
+    assert engine.api("GET", f"/images/{name}/json")[2]["Id"] == image["Id"]
+    engine.api("DELETE", f"/images/{name}?force=1")
+
+
+def layers_of(saved):
+    """Names in each layer of a `docker save` archive, the lowest first."""
+    with tarfile.open(fileobj=io.BytesIO(saved)) as archive:
+        manifest = json.load(archive.extractfile("manifest.json"))
+        return [tarfile.open(fileobj=io.BytesIO(archive.extractfile(path).read())).getnames() for path in manifest[0]["Layers"]]
+
+
+def test_squash_merges_layers_as_they_are_seen(engine, busybox):
+    """Several layers that take away, replace and reveal; links, attributes, holes, owners; of a running container too."""
+    engine.skiff("run", "--name", "lower", "busybox", "sh", "-c",
+                 "mkdir -p /d/sub /gone; echo 1 > /d/a; echo 1 > /d/sub/x; echo 1 > /gone/y; ln /d/a /d/linked")
+    engine.skiff("commit", "lower", "parts:1")
+    engine.skiff("run", "-d", "--name", "upper", "parts:1", "sh", "-c",
+                 "rm -r /gone /d/sub; mkdir /d/sub; echo 2 > /d/sub/z; rm /bin/zcat; chown 12:34 /d/sub/z; chmod 4750 /d/sub/z; "
+                 "echo h > /h1; ln /h1 /h2; ln -s /nowhere /broken; mkfifo /fifo; "
+                 "dd if=/dev/zero of=/holes bs=1 count=1 seek=5000000 2>/dev/null; sleep 1000")
+    wait_until(lambda: engine.docker("exec", "upper", "test", "-s", "/holes", check=False).returncode == 0)
+    status, _, answer = engine.api("POST", "/commit?container=upper&repo=parts&tag=flat&squash=1")
+    assert status == 201, answer
+    assert engine.docker("inspect", "-f", "{{.State.Status}}", "upper").stdout.strip() == "running"
+    image = engine.api("GET", "/images/parts:flat/json")[2]
+    assert len(image["RootFS"]["Layers"]) == 1
+    script = ("ls -d /gone /d/sub/x /bin/zcat 2>/dev/null; cat /d/sub/z /d/linked; stat -c '%u:%g %a %n' /d/sub/z; stat -c '%s %h' /holes /h1 "
+              "/d/a; test /h1 -ef /h2 && echo same; readlink /broken; test -p /fifo && echo fifo; du -k /holes | cut -f1")
+    seen = engine.docker("run", "--rm", "parts:flat", "sh", "-c", script).stdout.splitlines()
+    assert seen[:9] == ["2", "1", "12:34 4750 /d/sub/z", "5000001 1", "2 2", "2 2", "same", "/nowhere", "fifo"], seen
+    names = layers_of(engine.api("GET", "/images/parts:flat/get")[2])[0]
+    assert not [n for n in names if ".wh." in n] and not [n for n in names if n.startswith("gone")]
+    # squash says nothing about the plain commit
+    engine.skiff("commit", "upper", "parts:2")
+    assert len(engine.api("GET", "/images/parts:2/json")[2]["RootFS"]["Layers"]) == 3
+    for tag in ("1", "2", "flat"):
+        engine.api("DELETE", f"/images/parts:{tag}?force=1")
+
+
+def test_squash_of_nothing(engine, busybox):
+    engine.docker("import", "-", "hollow", input=make_tar([]))
+    made = engine.docker("create", "hollow", "x").stdout.strip()
+    engine.skiff("commit", "--squash", made, "hollow:flat")
+    assert layers_of(engine.api("GET", "/images/hollow:flat/get")[2]) in ([], [[]])
+    engine.docker("rm", made)
+    for tag in ("flat", "latest"):
+        engine.api("DELETE", f"/images/hollow:{tag}?force=1")
+
+
+def test_squash_keeps_attributes(engine, busybox, tmp_path):
+    image = "attributes:1"
+    plain = tarfile.TarInfo("f")
+    plain.size, plain.pax_headers = 1, {"SCHILY.xattr.user.note": "kept", "SCHILY.xattr.security.capability":
+                                        "\x01\x00\x00\x02\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"}
+    engine.import_image(joined(busybox_tar(), make_tar([(plain, b"x")])), image)
+    made = engine.docker("create", image, "x").stdout.strip()
+    engine.skiff("commit", "-s", made, "attributes:flat")
+    saved = engine.api("GET", "/images/attributes:flat/get")[2]
+    with tarfile.open(fileobj=io.BytesIO(saved)) as archive:
+        layer = archive.extractfile(json.load(archive.extractfile("manifest.json"))[0]["Layers"][0]).read()
+    with tarfile.open(fileobj=io.BytesIO(layer)) as tar:
+        headers = tar.getmember("f").pax_headers
+    assert headers["SCHILY.xattr.user.note"] == "kept" and "SCHILY.xattr.security.capability" in headers
+    engine.docker("rm", made)
+    for tag in ("flat", "1"):
+        engine.api("DELETE", f"/images/attributes:{tag}?force=1")
+
+
 def test_commit_errors(engine, busybox):
     container = make(engine, "created")
     assert engine.api("POST", "/commit?container=nobody")[0] == 404

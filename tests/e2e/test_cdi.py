@@ -25,15 +25,12 @@ devices:
 - name: all
   containerEdits: {env: [GPUS=all]}
 """
-HOOKS = {"cdiVersion": "0.6.0", "kind": "example.com/hooked", "devices": [
-    {"name": "one", "containerEdits": {"hooks": [{"hookName": "createContainer", "path": "/bin/true"}]}}]}
 
 
 @pytest.fixture
 def cdi_engine(make_engine, busybox_rootfs, tmp_path):
     (tmp_path / "zero.json").write_text(json.dumps(ZERO))
     (tmp_path / "gpus.yaml").write_text(GPUS)
-    (tmp_path / "hooked.json").write_text(json.dumps(HOOKS))
     (tmp_path / "broken.json").write_text("{")
     engine = make_engine("--cdi-spec-dir", tmp_path)
     engine.import_image(busybox_rootfs)
@@ -61,7 +58,6 @@ def test_gpus(cdi_engine):
 @pytest.mark.parametrize("options,words", [
     (("--gpus", "3"), 'could not select device driver "" with capabilities: [[gpu]]'),
     (("--device", "example.com/zero=second"), "unresolvable CDI devices example.com/zero=second"),
-    (("--device", "example.com/hooked=one"), "needs hooks"),
 ])
 def test_what_cannot_be_had(cdi_engine, options, words):
     done = cdi_engine.docker("run", "--rm", *options, "busybox", "true", check=False)

@@ -10,7 +10,7 @@ from engine import BIN
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "vm"))
 import machine  # noqa: E402
 
-EXPECTED_CHECKS = 22
+EXPECTED_CHECKS = 29
 
 
 @pytest.mark.skipif(not shutil.which("qemu-system-x86_64"), reason="qemu-system-x86 is not installed")

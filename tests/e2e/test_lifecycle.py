@@ -239,6 +239,38 @@ def test_policies_after_a_reboot(make_engine, busybox_rootfs):
     assert (status(engine, "stopped"), status(engine, "fresh"), status(engine, "gone")) == ("exited", "created", None)
 
 
+def test_ended_by_a_reboot_without_a_policy(make_engine, busybox_rootfs):
+    """It ran, so it is not shown as created: exited, with the time it had been started; what had ended before is as it was."""
+    engine = own_engine(make_engine, busybox_rootfs)
+    engine.docker("run", "-d", "--name", "first", "busybox", "sleep", "1000")
+    engine.docker("run", "-d", "--name", "again", "busybox", "sh", "-c", "test -e /x && sleep 1000; touch /x; exit 3")
+    await_status(engine, "again", "exited")
+    engine.docker("start", "again")
+    await_status(engine, "again", "running")
+    engine.docker("run", "--name", "ended", "busybox", "sh", "-c", "exit 4", check=False)
+    engine.docker("create", "--name", "fresh", "busybox", "true")
+    time.sleep(0.3)  # the end of "ended" is on record a moment later
+    started = {name: state(engine, name)["StartedAt"] for name in ("first", "again", "ended")}
+    ended = state(engine, "ended")["FinishedAt"]
+    engine.kill9()
+    for pid in engine.leftover_pids():
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not engine.leftover_pids())
+    engine.remove_cgroups()
+    shutil.rmtree(engine.exec_root)
+    for _ in range(2):  # and it stays so
+        engine.start()
+        shown = {name: state(engine, name) for name in ("first", "again", "ended", "fresh")}
+        assert [(s["Status"], s["ExitCode"]) for s in shown.values()] == [("exited", 255), ("exited", 255), ("exited", 4),
+                                                                         ("created", 0)]
+        assert {name: shown[name]["StartedAt"] for name in started} == started
+        assert shown["first"]["FinishedAt"] > started["first"] and shown["ended"]["FinishedAt"] == ended
+        engine.stop()
+    engine.start()
+    engine.docker("start", "first")
+    await_status(engine, "first", "running")
+
+
 def test_namespace_joiners_are_restarted_after_their_owner(make_engine, busybox_rootfs):
     engine = own_engine(make_engine, busybox_rootfs)
     engine.docker("run", "-d", "--name", "owner", "--restart", "always", "busybox", "sleep", "1000")
@@ -293,6 +325,49 @@ def test_out_of_memory_is_told(engine, busybox):
     create(engine, "greedy", hungry, {"Memory": 16 << 20, "MemorySwap": 16 << 20, "AutoRemove": True})
     start(engine, "greedy")
     wait_until(lambda: status(engine, "greedy") is None)
+
+
+def test_out_of_memory_is_told_while_the_container_lives(make_engine, busybox_rootfs):
+    """A victim that is not process 1: the event comes at once, and a later engine hears of what none listened to, once."""
+    engine = own_engine(make_engine, busybox_rootfs)
+    since = time.time()
+    create(engine, "tough", ["sh", "-c", "while :; do test -e /go && rm /go && tail /dev/zero; sleep 0.05; done"],
+           {"Memory": 16 << 20, "MemorySwap": 16 << 20})
+    start(engine, "tough")
+    told = lambda: actions_of(engine, "tough", since).count("oom")
+    provoke = lambda: engine.docker("exec", "tough", "touch", "/go")
+    kills = lambda: oom_kills(engine, "tough")
+    provoke()
+    wait_until(lambda: kills() == 1 and told() == 1)
+    assert (status(engine, "tough"), state(engine, "tough")["OOMKilled"]) == ("running", True)
+    engine.docker("exec", "-d", "tough", "sh", "-c", "sleep 1; touch /go")
+    cgroup = oom_file(engine, "tough")
+    engine.kill9()
+    wait_until(lambda: count_kills(cgroup) == 2)
+    since = time.time()
+    engine.start()
+    wait_until(lambda: told() == 1)
+    assert (status(engine, "tough"), state(engine, "tough")["OOMKilled"]) == ("running", True)
+    engine.docker("kill", "tough")
+    await_status(engine, "tough", "exited")
+    assert told() == 1
+
+
+def oom_file(engine, name):
+    pid = state(engine, name)["Pid"]
+    for line in pathlib.Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if "memory" in controllers.split(","):
+            return pathlib.Path(f"/sys/fs/cgroup/memory{path}/memory.oom_control")
+    return pathlib.Path(f"/sys/fs/cgroup{path}/memory.events")
+
+
+def count_kills(file):
+    return int(next(line.split()[1] for line in file.read_text().splitlines() if line.startswith("oom_kill ")))
+
+
+def oom_kills(engine, name):
+    return count_kills(oom_file(engine, name))
 
 
 # --- health

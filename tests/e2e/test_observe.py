@@ -14,7 +14,7 @@ import urllib.parse
 
 import pytest
 
-from engine import UnixConnection, json_lines, wait_until
+from engine import UnixConnection, json_lines, make_tar, wait_until
 
 
 def start(engine, *command, options=(), image="busybox"):
@@ -387,6 +387,38 @@ def test_system_df(fresh_engine, busybox_rootfs):
         assert "runs" in shown and "1MB" in shown and "Build cache usage: 0B" in shown
 
 
+def test_shared_size_is_exact(fresh_engine):
+    engine = fresh_engine
+    tars = {name: make_tar([(name, name.encode() * n)]) for name, n in (("a", 1000), ("b", 200), ("c", 30))}
+    engine.import_image(tars["a"], "one:1", changes=())
+    for tag, name in (("two", "b"), ("three", "c")):  # both on the layer of `one`
+        made = engine.docker("create", "one:1", "x").stdout.strip()
+        engine.docker("cp", "-", f"{made}:/", input=tars[name])
+        engine.skiff("commit", made, f"{tag}:1")
+        engine.docker("rm", made)
+    engine.import_image(make_tar([("z", b"z" * 7)]), "alone:1", changes=())
+    expected = {"one:1": (1000, 1000), "two:1": (1200, 1000), "three:1": (1030, 1000), "alone:1": (7, 0)}
+
+    def sizes(path):
+        images = engine.api("GET", path)[2]
+        images = images["Images"] if "Images" in images else images
+        return {i["RepoTags"][0]: (i["Size"], i["SharedSize"]) for i in images}
+    for path in ("/images/json?shared-size=1", "/v1.42/images/json?shared-size=true", "/v1.51/system/df"):
+        assert sizes(path) == expected, path
+    for path in ("/images/json", "/v1.41/images/json?shared-size=1", "/images/json?shared-size=0"):
+        assert {shared for _, shared in sizes(path).values()} == {-1}, path
+    # what a filter leaves out is shared all the same
+    filters = urllib.parse.quote(json.dumps({"reference": ["two"]}))
+    assert sizes(f"/images/json?shared-size=1&filters={filters}") == {"two:1": (1200, 1000)}
+    df = engine.api("GET", "/v1.51/system/df")[2]
+    assert df["LayersSize"] == 1000 + 200 + 30 + 7 == 1000 + sum(size - shared for size, shared in expected.values())
+    for command in (engine.docker, engine.skiff):
+        lines = {line.split()[0]: line for line in command("system", "df", "-v").stdout.splitlines() if ":" not in line and line}
+        assert re.search(r"1\.2kB +1kB +200B", lines["two"]) and re.search(r"7B +0B +7B", lines["alone"]), lines
+    engine.docker("rmi", "two:1", "three:1")
+    assert sizes("/images/json?shared-size=1") == {"one:1": (1000, 0), "alone:1": (7, 0)}
+
+
 # --- attach over a WebSocket -----------------------------------------------------------------------------------------
 
 
@@ -508,3 +540,30 @@ def test_checkpoints_are_not_offered(engine, busybox):
     for method, path in (("GET", "checkpoints"), ("POST", "checkpoints"), ("DELETE", "checkpoints/x")):
         status, _, answer = engine.api(method, f"/containers/{container}/{path}")
         assert status == 501 and "checkpoints are not offered" in answer["message"]
+
+
+def test_stats_streams_cost_few_calls_and_no_threads(engine, busybox):
+    """Counted: at most 16 reads a container and second, and one thread for all streams."""
+    count, seconds = 10, 3
+    for i in range(count):
+        start(engine, "sleep", "1000", options=["--name", f"counted{i}"])
+    threads = lambda: len(os.listdir(f"/proc/{engine.pid}/task"))
+    reads = lambda: int(next(line.split()[1] for line in open(f"/proc/{engine.pid}/io") if line.startswith("syscr:")))
+    connections = []
+    for i in range(count):
+        connection = UnixConnection(engine.socket)
+        connection.request("GET", f"/containers/counted{i}/stats")
+        connections.append((connection, connection.getresponse()))
+    next_lines = lambda: [json.loads(answer.readline()) for _, answer in connections]
+    for _ in range(2):  # files are opened with the first
+        next_lines()
+    wait_until(lambda: threads() <= 10)  # spare threads of the requests have gone
+    before = reads()
+    for _ in range(seconds):
+        documents = next_lines()
+    spent = (reads() - before) / (seconds + 1) / count  # a pass may have begun before the first count
+    print(f"{spent:.1f} reads a container and second, {threads()} threads")
+    assert spent <= 16 and [d["name"] for d in documents] == [f"/counted{i}" for i in range(count)]
+    for connection, answer in connections:
+        answer.close()
+        connection.close()

@@ -2,6 +2,8 @@
 import io
 import json
 import os
+import re
+import shutil
 import subprocess
 import tarfile
 
@@ -406,12 +408,6 @@ def test_a_volume_over_a_file(clean, busybox):
     assert named.returncode != 0 and "not a directory" in named.stderr
 
 
-def test_mount_type_image_is_refused_by_name(clean, busybox):
-    status, _, answer = clean.api("POST", "/containers/create", body={
-        "Image": "busybox", "Cmd": ["true"], "HostConfig": {"Mounts": [{"Type": "image", "Source": "busybox", "Target": "/i"}]}})
-    assert status == 501 and 'mounts of type "image"' in answer["message"]
-
-
 # --- events, and skiff's own client
 
 def test_events(clean, busybox):
@@ -450,3 +446,97 @@ def test_skiffs_own_client(clean, busybox):
     assert skiff("volume", "rm", "mine", check=False).stderr.strip().endswith("get mine: no such volume")
     mixed = skiff("run", "--rm", "--mount", "type=bind,src=/tmp,dst=/x,volume-nocopy", "busybox", "true", check=False)
     assert mixed.returncode == 125 and "cannot mix 'volume-*' options with mount type 'bind'" in mixed.stderr
+
+
+def test_snapshots(docker, clean, busybox):
+    skiff = clean.skiff
+    docker("run", "--rm", "-v", "data:/d", "busybox", "sh", "-c", "echo first > /d/f; chmod 1770 /d")
+    assert skiff("volume", "snapshot", "data", "snap").stdout == "snap\n"
+    unnamed = skiff("volume", "snapshot", "data").stdout.strip()
+    assert re.fullmatch(r"data\.\d{8}-\d{6}\.\d{3}", unnamed)
+    assert skiff("volume", "snapshots", "-q", "data").stdout.split() == ["snap", unnamed]
+    header, row, *_ = skiff("volume", "snapshots", "data").stdout.split("\n")
+    assert header.split() == ["SNAPSHOT", "CREATED", "AT"] and row.startswith("snap ")
+    assert {"data", "snap", unnamed} <= set(out(docker("volume", "ls", "-q")).split())
+    assert json.loads(out(docker("volume", "inspect", "snap")))[0]["Status"] == {"SnapshotOf": "data"}
+    # Read-only wherever it is mounted.
+    assert out(docker("run", "--rm", "-v", "snap:/d", "busybox", "cat", "/d/f")) == "first"
+    refused = docker("run", "--rm", "-v", "snap:/d", "busybox", "touch", "/d/f", check=False)
+    assert refused.returncode == 1 and "Read-only file system" in refused.stderr
+    # Back again, but under no container that runs.
+    docker("run", "-d", "--name", "user", "-v", "data:/d", "busybox", "sh", "-c", "echo second > /d/f; rm -f /d/none; sleep 1000")
+    wait_until(lambda: out(docker("exec", "user", "cat", "/d/f")) == "second")
+    busy = skiff("volume", "restore", "data", "snap", check=False)
+    assert busy.returncode == 1 and "restore data: volume is in use by running containers" in busy.stderr
+    docker("stop", "-t", "0", "user")
+    skiff("volume", "restore", "data", "snap")
+    assert out(docker("run", "--rm", "-v", "data:/d", "busybox", "sh", "-c", "cat /d/f; stat -c %a /d")).split() == ["first", "1770"]
+    # By force: who runs keeps what he has, over a new engine too, and gets the restored data with his next start.
+    docker("run", "-d", "--name", "other", "-v", "data:/d", "busybox", "sh", "-c", "cat /d/f; echo third > /d/f; sleep 1000")
+    wait_until(lambda: out(docker("exec", "other", "cat", "/d/f")) == "third")
+    skiff("volume", "restore", "--force", "data", unnamed)
+    clean.kill9()
+    clean.start()
+    assert out(docker("exec", "other", "cat", "/d/f")) == "third"
+    docker("restart", "-t", "0", "other")
+    wait_until(lambda: out(docker("logs", "other")).split() == ["first", "first"])
+    assert os.listdir(clean.data_root / "volumes" / "data") == ["_data"]
+    docker("rm", "-f", "user", "other")
+    assert "snap" not in out(docker("volume", "prune", "-f"))
+    docker("volume", "rm", "snap", unnamed)
+
+
+@pytest.mark.parametrize("method, path, body, status, words", [
+    ("POST", "/volumes/none/snapshot", None, 404, "get none: no such volume"),
+    ("POST", "/volumes/plain/snapshot?name=a/b", None, 400, "includes invalid characters"),
+    ("POST", "/volumes/plain/snapshot?name=plain", None, 409, "a volume named plain already exists"),
+    ("POST", "/volumes/bound/snapshot?name=snap", None, 501, "snapshot bound: not for volumes with the driver options type"),
+    ("POST", "/volumes/plain/restore", None, 400, "which snapshot?"),
+    ("POST", "/volumes/plain/restore?snapshot=none", None, 404, "get none: no such volume"),
+    ("POST", "/volumes/plain/restore?snapshot=bound", None, 400, "bound is no snapshot"),
+    ("POST", "/volumes/plain/update", {"DriverOpts": {"size": "1g"}}, 409, "only a volume that was made with a size"),
+    ("POST", "/volumes/plain/update", {"DriverOpts": {"o": "ro"}}, 400, 'option "o" of a volume cannot be updated'),
+    ("POST", "/volumes/plain/update", {}, 400, "no option to update is given"),
+])
+def test_refused_snapshots_and_sizes(clean, method, path, body, status, words):
+    clean.api("POST", "/volumes/create", body={"Name": "plain"})
+    clean.api("POST", "/volumes/create", body={"Name": "bound", "DriverOpts": {"type": "none", "o": "bind", "device": "/tmp"}})
+    got, _, answer = clean.api(method, path, body=body)
+    assert (got, words in answer["message"]) == (status, True), answer
+    assert names(clean) == {"plain", "bound"}
+
+
+@pytest.mark.parametrize("kind, mkfs", [("xfs", ["mkfs.xfs", "-q", "-m", "reflink=1"]), ("btrfs", ["mkfs.btrfs", "-q"])])
+def test_snapshots_share_blocks(make_engine, busybox_rootfs, kind, mkfs):
+    """Where the file system has reflinks, a snapshot and a restore take next to no room."""
+    with open("/proc/filesystems", encoding="ascii") as known:
+        if kind not in known.read().split() or not shutil.which(mkfs[0]):
+            pytest.skip(f"no {kind} here")
+    engine = make_engine(is_started=False)
+    disk = engine.root / "disk"
+    with open(disk, "wb") as file:
+        file.truncate(512 << 20)
+    subprocess.run([*mkfs, disk], check=True, capture_output=True)
+    engine.data_root.mkdir()
+    subprocess.run(["mount", "-o", "loop", disk, engine.data_root], check=True)
+
+    def used():
+        os.sync()
+        st = os.statvfs(engine.data_root)
+        return (st.f_blocks - st.f_bfree) * st.f_frsize
+    try:
+        engine.start()
+        engine.import_image(busybox_rootfs)
+        before = used()
+        engine.docker("run", "--rm", "-v", "data:/d", "busybox", "sh", "-c", "head -c 64m /dev/urandom > /d/f; md5sum /d/f > /d/sum")
+        written = used()
+        engine.skiff("volume", "snapshot", "data", "snap")
+        engine.docker("run", "--rm", "-v", "data:/d", "busybox", "sh", "-c", "echo x > /d/f2")
+        engine.skiff("volume", "restore", "data", "snap")
+        shared = used()
+        print(f"{kind}: 64 MiB took {(written - before) >> 10} KiB, snapshot and restore {(shared - written) >> 10} KiB more")
+        assert written - before > 60 << 20 and shared - written < 8 << 20
+        engine.docker("run", "--rm", "-v", "data:/d", "busybox", "md5sum", "-c", "/d/sum")
+    finally:
+        engine.stop()
+        wait_until(lambda: subprocess.run(["umount", engine.data_root], check=False, capture_output=True).returncode == 0)

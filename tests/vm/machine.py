@@ -10,7 +10,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 MODULES = ("virtio", "virtio_ring", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci", "virtio_blk", "overlay",
            "veth", "llc", "stp", "bridge", "nfnetlink", "nf_tables", "libcrc32c", "nf_conntrack", "nf_nat", "nf_defrag_ipv4",
            "nf_defrag_ipv6", "nft_chain_nat", "nft_masq", "nft_ct", "nft_nat", "nft_fib", "nft_fib_ipv4", "nft_fib_inet",
-           "crc32c_generic")
+           "crc32c_generic", "xfs", "quota_v2", "quota_tree")
 
 
 def fetch_kernel(cache):
@@ -43,21 +43,24 @@ def copy_program(program, root):
             shutil.copy2(library, target)
 
 
-def busybox_archive(path):
-    """A busybox root file system as a tar."""
+def busybox_archive(path, programs=()):
+    """A busybox root file system, with these static programs, as a tar."""
     root = path.with_suffix(".root")
     (root / "bin").mkdir(parents=True)
     for folder in ("tmp", "etc", "root"):
         (root / folder).mkdir()
     shutil.copy2("/bin/busybox", root / "bin/busybox")
-    for applet in ("sh", "cat", "echo", "sleep", "head", "tail", "mknod", "grep", "wc", "true"):
+    for program in programs:
+        shutil.copy2(program, root / "bin")
+    for applet in ("sh", "cat", "echo", "sleep", "head", "tail", "mknod", "grep", "wc", "true", "awk", "dd", "df", "mkdir", "mv",
+                   "rm", "stat", "touch"):
         (root / "bin" / applet).symlink_to("busybox")
     (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
     subprocess.run(["tar", "-C", root, "--owner=0", "--group=0", "-cf", path, "."], check=True)
     shutil.rmtree(root)
 
 
-def make_initramfs(work, programs, modules, checks):
+def make_initramfs(work, programs, modules, checks, image_programs=()):
     root = work / "initramfs"
     for folder in ("bin", "skiff", "proc", "sys", "dev", "etc"):
         (root / folder).mkdir(parents=True)
@@ -73,7 +76,7 @@ def make_initramfs(work, programs, modules, checks):
     for name in ("modules.builtin", "modules.order"):
         shutil.copy2(modules / name, target / name)
     subprocess.run(["/bin/busybox", "depmod", "-b", root, modules.name], check=True)
-    busybox_archive(root / "busybox.tar")
+    busybox_archive(root / "busybox.tar", image_programs)
     shutil.copy2(HERE / "init", root / "init")
     os.chmod(root / "init", 0o755)
     shutil.copy2(checks, root / "checks")
@@ -85,16 +88,19 @@ def make_initramfs(work, programs, modules, checks):
     return archive
 
 
-def run(work, programs, cache, checks=HERE / "checks", timeout=300):
-    """Boot, run the checks, and return what the console showed."""
+def run(work, programs, cache, checks=HERE / "checks", timeout=300, disks=(), image_programs=()):
+    """Boot, run the checks, and return what the console showed. disks: image files, from /dev/vdb on. image_programs: static ones
+    that are in the image, too."""
     kernel, modules = fetch_kernel(pathlib.Path(cache))
-    initramfs = make_initramfs(work, programs, modules, checks)
+    initramfs = make_initramfs(work, [*programs, *image_programs], modules, checks, image_programs)
     disk = work / "disk.img"
     with open(disk, "wb") as file:
         file.truncate(256 << 20)
     subprocess.run(["/sbin/mkfs.ext4", "-q", "-F", disk], check=True)
-    command = ["qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-m", "512", "-smp", "2", "-nographic", "-no-reboot",
-               "-nic", "none", "-kernel", kernel, "-initrd", initramfs, "-drive", f"file={disk},if=virtio,format=raw",
+    command = ["qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-m", "512", "-smp", "2", "-nographic",
+               "-no-reboot", "-nic", "none", "-kernel", kernel, "-initrd", initramfs,
                "-append", "console=ttyS0 quiet panic=-1 rdinit=/init"]
+    for image in (disk, *disks):
+        command += ["-drive", f"file={image},if=virtio,format=raw"]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout, check=False)
     return done.stdout.decode(errors="replace")

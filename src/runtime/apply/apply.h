@@ -26,6 +26,7 @@ struct apply {
     int overlay_fd;                     // the overlay's context: created by the parent, mounted by the child
     int layers_fd, upper_fd;
     int null_fd;
+    int place_fd; // with hooks: where the root is shown to them, else FD_NONE
     int userns_fd;
     int sock[2];        // [0] parent's, [1] child's end of the report channel
     const void *filter; // seccomp BPF, NULL: none
@@ -40,10 +41,12 @@ void runtime_close_late(struct runtime_container *container);
 
 // report.c: one SOCK_SEQPACKET pair a process; packets are plain structs between two copies of the same
 // program.
-enum report_type { REPORT_ERROR = 1, REPORT_TERMINAL, REPORT_READY };
+enum report_type { REPORT_ERROR = 1, REPORT_TERMINAL, REPORT_READY, REPORT_HOOKS };
 int report_channel(int sock[2], struct error *err);
 void report_error(int fd, const struct error *error);
 int report_ready(int fd, struct error *err);
+// The mounts are made: it is the hooks' turn. The answer is a barrier.
+int report_hooks(int fd, struct error *err);
 int report_terminal(int fd, int terminal_fd, struct error *err);
 // Blocks for the next packet. REPORT_*; 0: the channel was closed; -1: error (also when an error was
 // reported: then *err is what the child said). *ret_terminal_fd is set by REPORT_TERMINAL.
@@ -62,10 +65,42 @@ int cgroups_enter(const struct cgroups *c, const char *path, pid_t pid, struct e
 // Existing cgroups of a container, for exec.
 int cgroups_find(struct cgroups *c, const char *path, struct error *err);
 void cgroups_done(struct cgroups *c);
+// The device rules of cgroups that exist become those of `to`. v2: the program is replaced; v1: what `from` allowed and `to` does
+// not is denied, then what `to` allows is allowed.
+int cgroups_change_devices(const struct cgroups *c, const char *path, const struct runtime_plan *from,
+                           const struct runtime_plan *to, struct error *err);
+
+// change.c and its parts change_devices.c, change_mounts.c: a container that runs.
+// Run `work` in a process of its own in the container's mount namespace (and user namespace, as its root, when is_inside; else with
+// the host's privileges). It must not take long; what takes CHANGE_TIMEOUT_MS is killed.
+enum { CHANGE_TIMEOUT_MS = 8000 }; // with what follows a failure, less than a client of the shim waits
+struct change {
+    const struct runtime_container *container;
+    struct runtime_plan *from, *to; // mounts and devices only
+    int mountinfo_fd, proc_fd;      // the host's view: of the container's first process / all of /proc
+    char *const *kept;              // strv
+    bool is_forced, is_repeated;
+};
+int change_run(const struct change *change, bool is_inside,
+               int (*work)(struct change *change, struct error *err), struct error *err);
+// Nodes and rules / mounts: `from` becomes `to`, all or nothing.
+int change_devices(struct change *change, struct error *err);
+int change_mounts(struct change *change, struct error *err);
 
 // sources.c: what the parent opens or makes before the child exists, and what needs its user namespace.
 int sources_open(struct apply *a, struct error *err);
 int sources_finish(struct apply *a, struct error *err);
+// Options of a file system, "key=value" or "flag". 0 or -errno.
+int sources_configure(int context_fd, char *const *data);
+
+// joined.c: file systems that show a namespace which is not the container's own.
+int joined_mounts_make(struct apply *a, struct error *err);
+
+// One bind's source as a detached mount with its flags (m->fd) / seen through the container's idmap where its file system can.
+int source_open_bind(const char *bundle, struct plan_mount *m, struct error *err);
+void source_map_bind(const struct plan_mount *m, int userns_fd);
+// S_IFCHR, S_IFBLK or S_IFIFO.
+mode_t device_type(const struct oci_device *d);
 
 // embryo.c: tell it what its container is, and which document says so; then hand it what the parent opened, which is its
 // first barrier.
@@ -83,6 +118,10 @@ struct child_mounts {
 };
 int child_mount_root(struct apply *a, struct child_mounts *m, struct error *err);
 int child_mount_all(struct apply *a, struct child_mounts *m, struct error *err);
+// Whether a mount may lie there: nowhere in /proc.
+bool child_may_cover(int target_fd);
+// A bind that the parent has opened, or a new file system. pm->fd is the attached mount afterwards.
+int child_mount_one(struct child_mounts *m, struct plan_mount *pm, struct error *err);
 int child_mask_paths(const struct apply *a, const struct child_mounts *m, struct error *err);
 int child_pivot(const struct apply *a, const struct child_mounts *m, struct error *err);
 
@@ -97,6 +136,10 @@ int process_dress_outside(const struct oci_process *p, pid_t pid, struct error *
 void process_own_stdio(const int stdio[3], uint32_t host_uid);
 // Limits, user, capabilities, filter: everything up to the barrier in front of execve.
 int process_dress(const struct oci_process *p, const void *filter, size_t filter_size, struct error *err);
+// exec.c. CLONE_NEW* of the namespaces in which the process differs from us / the host's id of one of its user namespace by
+// "uid_map" or "gid_map", UINT32_MAX: none.
+int process_differing_namespaces(pid_t pid, int *ret_flags, struct error *err);
+uint32_t process_host_id(pid_t pid, const char *map, uint32_t id);
 // Only returns on failure.
 int process_execute(const struct oci_process *p, uint64_t self_dev, uint64_t self_ino, struct error *err);
 // seccomp_fd's bytes, mapped for the life of the process; NULL without a filter.
@@ -107,11 +150,17 @@ int process_identify_self(uint64_t *ret_dev, uint64_t *ret_ino, struct error *er
 // clone.c: a child in new namespaces, some of which may have to be joined first. 0 in the child.
 struct clone_request {
     uint64_t flags;
-    int cgroup_fd;           // or FD_NONE
-    int userns_fd, pidns_fd; // joined before the child is born; or FD_NONE
-    int target_pidfd;        // join these namespaces of that process (join_flags) before; or FD_NONE
+    int cgroup_fd; // or FD_NONE
+    const struct plan_join
+        *joins; // namespaces joined before the child is born, the user namespace last; NULL: none
+    size_t join_count;
+    int target_pidfd; // join these namespaces of that process (join_flags) before; or FD_NONE
     int join_flags;
     void (*run)(void *context) __attribute__((noreturn)); // the child
     void *context;
 };
+// The same for a mere function of ours, run as long as the caller sleeps, sharing memory and descriptors: in the namespaces of
+// `joins` but the user namespace, so with the host's privileges. Its result, or -errno.
+int clone_visit(const struct plan_join *joins, size_t join_count, int (*visit)(void *context), void *context,
+                struct error *err);
 int clone_child(const struct clone_request *request, pid_t *ret_pid, int *ret_pidfd, struct error *err);

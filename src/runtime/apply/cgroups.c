@@ -3,6 +3,7 @@
 // passed over unless a limit needs them: then the limit is refused by name. A directory that exists is used
 // as it is (v1 hierarchies may be one and the same under two names, cpu and cpuacct).
 #include "runtime/apply/apply.h"
+#include "runtime/apply/hooks.h"
 
 #include "base/clock.h"
 #include "base/fd.h"
@@ -149,10 +150,10 @@ static int devices_v1(const struct cgroups *c, const char *path, const struct oc
     return 0;
 }
 
-static int devices_v2(const struct cgroups *c, const struct oci_device_rule *rules, size_t count,
-                      struct error *err)
+// Owned.
+static struct cgroup_device_rule *list_of_rules(const struct oci_device_rule *rules, size_t count)
 {
-    struct cgroup_device_rule *list CLEANUP(cleanup_free) = xcalloc(count, sizeof *list);
+    struct cgroup_device_rule *list = xcalloc(count, sizeof *list);
     for (size_t i = 0; i < count; i++) {
         list[i] = (struct cgroup_device_rule){ rules[i].is_allow, rules[i].type, rules[i].major,
                                                rules[i].minor, 0 };
@@ -160,7 +161,68 @@ static int devices_v2(const struct cgroups *c, const struct oci_device_rule *rul
                          (strchr(rules[i].access, 'r') ? CGROUP_DEVICE_READ : 0u) |
                          (strchr(rules[i].access, 'w') ? CGROUP_DEVICE_WRITE : 0u);
     }
+    return list;
+}
+
+static int devices_v2(const struct cgroups *c, const struct oci_device_rule *rules, size_t count,
+                      struct error *err)
+{
+    struct cgroup_device_rule *list CLEANUP(cleanup_free) = list_of_rules(rules, count);
     int r = cgroup_attach_device_rules(c->fd, list, count);
+    return r < 0 ? error_errno(err, r, "cgroup: device rules") : 0;
+}
+
+// Bits of one rule that no rule of the list with the same numbers has: an entry of the kernel's list is one pair of numbers.
+static bool rest_of_rule(const struct oci_device_rule *rule, const struct oci_device_rule *list, size_t count,
+                         struct oci_device_rule *ret)
+{
+    *ret = (struct oci_device_rule){ .type = rule->type, .major = rule->major, .minor = rule->minor };
+    for (const char *p = rule->access; *p; p++) {
+        bool is_kept = false;
+        for (size_t i = 0; i < count && !is_kept; i++)
+            is_kept = list[i].is_allow && list[i].type == rule->type && list[i].major == rule->major &&
+                      list[i].minor == rule->minor && strchr(list[i].access, *p);
+        if (!is_kept)
+            ret->access[strlen(ret->access)] = *p;
+    }
+    return ret->access[0] != 0;
+}
+
+// What goes is denied bit by bit and never all at once: there is no moment in which the container has less than it keeps.
+static int change_devices_v1(const struct cgroups *c, const char *path, const struct runtime_plan *from,
+                             const struct runtime_plan *to, struct error *err)
+{
+    size_t n = 0;
+    struct oci_device_rule *rules CLEANUP(cleanup_free) =
+        xcalloc(from->device_rule_count + to->device_rule_count + 1, sizeof *rules);
+    for (size_t i = 0; i < from->device_rule_count; i++)
+        if (from->device_rules[i].is_allow)
+            n += rest_of_rule(&from->device_rules[i], to->device_rules, to->device_rule_count, &rules[n]);
+    for (size_t i = 0; i < to->device_rule_count; i++) {
+        struct oci_device_rule fresh;
+        if (to->device_rules[i].is_allow &&
+            rest_of_rule(&to->device_rules[i], from->device_rules, from->device_rule_count, &fresh)) {
+            fresh.is_allow = true;
+            rules[n++] = fresh;
+        }
+    }
+    return n ? devices_v1(c, path, rules, n, err) : 0;
+}
+
+int cgroups_change_devices(const struct cgroups *c, const char *path, const struct runtime_plan *from,
+                           const struct runtime_plan *to, struct error *err)
+{
+    if (to->device_rule_count == 0)
+        return 0;
+    if (!c->is_v2)
+        return change_devices_v1(c, path, from, to, err);
+    int fd CLEANUP(cleanup_close) =
+        openat(c->base_fd, path + strspn(path, "/"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0)
+        return error_errno(err, errno, "open cgroup %s", path);
+    struct cgroup_device_rule *list CLEANUP(cleanup_free) =
+        list_of_rules(to->device_rules, to->device_rule_count);
+    int r = cgroup_replace_device_rules(fd, list, to->device_rule_count);
     return r < 0 ? error_errno(err, r, "cgroup: device rules") : 0;
 }
 
@@ -377,5 +439,9 @@ int runtime_destroy(struct runtime_container *container, struct error *err)
     runtime_close_late(container);
     free(container->cgroup_path);
     container->cgroup_path = NULL;
+    struct runtime_hooks *hooks = TAKE_PTR(container->hooks);
+    if (hooks && hooks_poststop(hooks, result < 0 ? &(struct error){ 0 } : err) < 0)
+        result = -1;
+    hooks_free(hooks);
     return result;
 }

@@ -1,6 +1,7 @@
 // The container's first process, from birth to execve. It is a plain fork of a single-threaded program, so
 // libc works; whatever fails is sent to the parent as a struct error, and the process ends.
 #include "runtime/apply/apply.h"
+#include "runtime/apply/hooks.h"
 
 #include "base/fd.h"
 #include "base/mem.h"
@@ -30,18 +31,12 @@ static int become_root_inside(struct error *err)
     return 0;
 }
 
-static int join_namespaces(const struct apply *a, struct error *err)
+// All others it was born in.
+static int enter_cgroup_namespace(const struct apply *a, struct error *err)
 {
-    for (size_t i = 0; i < a->plan->join_count; i++) {
-        const struct plan_join *j = &a->plan->joins[i];
-        if (j->type == OCI_NS_USER || j->type == OCI_NS_PID) // clone.c was there before
-            continue;
-        if (setns(j->fd, 0) < 0)
-            return error_errno(err, errno, "join namespace %s", j->path);
-    }
-    if (a->plan->wants_new_cgroupns && unshare(CLONE_NEWCGROUP) < 0)
-        return error_errno(err, errno, "new cgroup namespace");
-    return 0;
+    return a->plan->wants_new_cgroupns && unshare(CLONE_NEWCGROUP) < 0
+               ? error_errno(err, errno, "new cgroup namespace")
+               : 0;
 }
 
 static int raise_loopback(struct error *err)
@@ -107,6 +102,10 @@ static int set_up_files(struct apply *a, int *ret_slave, struct error *err)
         open_console(a, &m, ret_slave, err) < 0 || set_sysctls(a, &m, err) < 0 ||
         child_mask_paths(a, &m, err) < 0)
         return -1;
+    if (a->plan->has_create_hooks &&
+        (report_hooks(a->sock[1], err) < 0 || barrier_wait(a->sock[1], err) < 0 ||
+         hooks_run_planned(a->plan, OCI_HOOK_CREATE_CONTAINER, "creating", getpid(), err) < 0))
+        return -1;
     return child_pivot(a, &m, err);
 }
 
@@ -123,11 +122,13 @@ static int set_up(struct apply *a, int (*wait)(struct apply *a, struct error *er
     int slave = FD_NONE;
     if (wait(a, err) < 0)
         return -1;
+    if (a->place_fd >= 0 && fchdir(a->place_fd) < 0) // of a new mount namespace one stands on the same place
+        return error_errno(err, errno, "go to the place of the root");
     if (a->late_flags && unshare((int)a->late_flags) < 0)
         return error_errno(err, errno, "make namespaces");
     if (a->plan->has_userns && become_root_inside(err) < 0)
         return -1;
-    if (join_namespaces(a, err) < 0 || set_names(a, err) < 0 || set_up_files(a, &slave, err) < 0)
+    if (enter_cgroup_namespace(a, err) < 0 || set_names(a, err) < 0 || set_up_files(a, &slave, err) < 0)
         return -1;
     if (process_stdio(a->plan->spec.stdio, a->null_fd, slave, err) < 0)
         return -1;
@@ -143,7 +144,7 @@ void child_run(struct apply *a, int (*wait)(struct apply *a, struct error *err))
 {
     struct error err = { 0 };
     if (set_up(a, wait, &err) == 0 && report_ready(a->sock[1], &err) == 0 &&
-        barrier_wait(a->sock[1], &err) == 0)
+        barrier_wait(a->sock[1], &err) == 0 && hooks_run_inside(a->plan, a->self_dev, a->self_ino, &err) == 0)
         (void)process_execute(&a->plan->config->process, a->self_dev, a->self_ino, &err);
     report_error(a->sock[1], &err);
     _exit(CHILD_FAILED);

@@ -1,4 +1,4 @@
-// Theory of operation. In the child's own mount namespace: the root is attached on top of "/", everything
+// Theory of operation. In the child's own mount namespace: the root is attached on top of "/" (for hooks: where they expect it), everything
 // else is attached below it by descriptor, and pivot_root then makes it the root and drops the host's tree.
 // New file systems are made while the old tree is still there: the kernel lets a user namespace mount proc
 // and sysfs only where it already sees one. Targets are resolved in the root (kernel/path.h) and attached by
@@ -38,7 +38,8 @@ int child_mount_root(struct apply *a, struct child_mounts *m, struct error *err)
         root = mount_take(a->overlay_fd, 0);
     if (root < 0)
         return error_errno(err, root, "mount the root file system");
-    int target CLEANUP(cleanup_close) = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int target CLEANUP(cleanup_close) =
+        open(a->plan->has_create_hooks ? "." : "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
     int r = target < 0 ? -errno : mount_attach(root, target);
     if (r < 0)
         return error_errno(err, r, "attach the root file system");
@@ -133,14 +134,9 @@ static void remember(struct child_mounts *m, const struct plan_mount *pm, int *f
         m->devpts_fd = TAKE_FD(*fd);
 }
 
-static int mount_fs(struct child_mounts *m, const struct plan_mount *pm, struct error *err)
+static int make_fs(const struct plan_mount *pm, int target, struct error *err)
 {
     struct stat st;
-    int target CLEANUP(cleanup_close) = open_target(m, pm, err);
-    if (target < 0)
-        return -1;
-    if (!streq(pm->type, "proc") && !may_cover(m, pm, target))
-        return refuse_proc(pm, err);
     bool has_target = fstat(target, &st) == 0;
     int context CLEANUP(cleanup_close) = mount_open_fs(pm->type);
     if (context < 0)
@@ -148,17 +144,31 @@ static int mount_fs(struct child_mounts *m, const struct plan_mount *pm, struct 
     int r = configure(context, pm, &st, has_target);
     if (r == 0)
         r = mount_create(context);
-    if (r < 0)
-        return fs_error(err, r, context, pm);
-    int fd CLEANUP(cleanup_close) = mount_take(context, pm->set);
+    if (r == 0)
+        r = mount_take(context, pm->set);
+    return r < 0 ? fs_error(err, r, context, pm) : r;
+}
+
+// *ret_fd (NULL: not wanted) is the mount, attached.
+static int mount_fs(struct child_mounts *m, struct plan_mount *pm, int *ret_fd, struct error *err)
+{
+    int target CLEANUP(cleanup_close) = open_target(m, pm, err);
+    if (target < 0)
+        return -1;
+    if (!streq(pm->type, "proc") && !may_cover(m, pm, target))
+        return refuse_proc(pm, err);
+    int fd CLEANUP(cleanup_close) = pm->fd >= 0 ? TAKE_FD(pm->fd) : make_fs(pm, target, err);
     if (fd < 0)
-        return fs_error(err, fd, context, pm);
-    r = mount_attach(fd, target);
+        return -1;
+    int r = mount_attach(fd, target);
     if (r == 0 && (pm->propagation & (FLAG_SHARED | FLAG_SLAVE)))
         r = mount_set(fd, "", false, 0, 0, pm->propagation);
     if (r < 0)
         return error_errno(err, r, "attach %s", pm->destination);
-    remember(m, pm, &fd);
+    if (ret_fd)
+        *ret_fd = TAKE_FD(fd);
+    else
+        remember(m, pm, &fd);
     return 0;
 }
 
@@ -183,6 +193,42 @@ static int mount_bind(const struct child_mounts *m, const struct plan_mount *pm,
     return r < 0 ? error_errno(err, r, "bind %s to %s", pm->source, pm->destination) : 0;
 }
 
+// A part of a view. Only what is attached can be cloned on every kernel, so the view lies on the root for that moment. The
+// descriptor of the clone, or -errno.
+static int cut_out(const struct child_mounts *m, int view_fd, const char *subdir)
+{
+    int r = mount_attach(view_fd, m->root_fd);
+    if (r < 0)
+        return r;
+    int part CLEANUP(cleanup_close) = path_open(view_fd, subdir, O_PATH, 0);
+    int clone CLEANUP(cleanup_close) = part < 0 ? part : mount_clone(part, "", false);
+    if (fchdir(view_fd) < 0 || umount2(".", DETACH) < 0)
+        return -errno;
+    return clone < 0 ? clone : TAKE_FD(clone);
+}
+
+static int mount_layers(const struct child_mounts *m, struct plan_mount *pm, struct error *err)
+{
+    const char *subdir = plan_mount_subdir(pm);
+    struct stat st;
+    int part CLEANUP(cleanup_close) = subdir ? cut_out(m, pm->fd, subdir) : FD_NONE;
+    if (subdir && part < 0)
+        return error_errno(err, part, "mount %s: cannot access path %s of the image", pm->destination,
+                           subdir);
+    int source = subdir ? part : pm->fd;
+    if (fstat(source, &st) < 0)
+        return error_errno(err, errno, "mount %s", pm->destination);
+    pm->is_source_directory = S_ISDIR(st.st_mode);
+    int target CLEANUP(cleanup_close) =
+        path_make_target(m->root_fd, pm->destination, pm->is_source_directory);
+    if (target < 0)
+        return error_errno(err, target, "create mount point %s", pm->destination);
+    if (!may_cover(m, pm, target))
+        return refuse_proc(pm, err);
+    int r = mount_attach(source, target);
+    return r < 0 ? error_errno(err, r, "mount an image on %s", pm->destination) : 0;
+}
+
 static int mount_dev(struct child_mounts *m, struct plan_mount *pm, struct error *err)
 {
     int target CLEANUP(cleanup_close) = path_make_target(m->root_fd, pm->destination, true);
@@ -201,11 +247,12 @@ static int mount_cgroup(const struct apply *a, struct child_mounts *m, const str
     struct plan_mount tmpfs = { .destination = pm->destination,
                                 .type = "tmpfs",
                                 .source = "cgroup",
+                                .fd = FD_NONE,
                                 .set = (pm->set & ~(uint64_t)MOUNT_ATTR_RDONLY) | MOUNT_ATTR_NOSUID |
                                        MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC };
     char *data[] = { (char[]){ "mode=755" }, NULL };
     tmpfs.data = data;
-    if (!c->is_v2 && mount_fs(m, &tmpfs, err) < 0)
+    if (!c->is_v2 && mount_fs(m, &tmpfs, NULL, err) < 0)
         return -1;
     int top CLEANUP(cleanup_close) = path_make_target(m->root_fd, pm->destination, true);
     int r = top < 0 ? top : 0;
@@ -222,14 +269,25 @@ static int mount_cgroup(const struct apply *a, struct child_mounts *m, const str
     return r < 0 ? error_errno(err, r, "mount cgroups on %s", pm->destination) : 0;
 }
 
+bool child_may_cover(int target_fd)
+{
+    return !is_proc(target_fd);
+}
+
+int child_mount_one(struct child_mounts *m, struct plan_mount *pm, struct error *err)
+{
+    return pm->kind == PLAN_MOUNT_BIND ? mount_bind(m, pm, err) : mount_fs(m, pm, &pm->fd, err);
+}
+
 int child_mount_all(struct apply *a, struct child_mounts *m, struct error *err)
 {
     for (size_t i = 0; i < a->plan->mount_count; i++) {
         struct plan_mount *pm = &a->plan->mounts[i];
-        int r = pm->kind == PLAN_MOUNT_FS     ? mount_fs(m, pm, err)
-                : pm->kind == PLAN_MOUNT_BIND ? mount_bind(m, pm, err)
-                : pm->kind == PLAN_MOUNT_DEV  ? mount_dev(m, pm, err)
-                                              : mount_cgroup(a, m, pm, err);
+        int r = pm->kind == PLAN_MOUNT_FS       ? mount_fs(m, pm, NULL, err)
+                : pm->kind == PLAN_MOUNT_BIND   ? mount_bind(m, pm, err)
+                : pm->kind == PLAN_MOUNT_DEV    ? mount_dev(m, pm, err)
+                : pm->kind == PLAN_MOUNT_LAYERS ? mount_layers(m, pm, err)
+                                                : mount_cgroup(a, m, pm, err);
         if (r < 0)
             return -1;
     }

@@ -8,6 +8,7 @@
 //   write id maps, map ids, create overlay
 //   open the first barrier                ------> joins, names, mounts, pivot, user, filter
 //   (begin returns: the caller plugs the network)
+//   [hooks of creation, where there are any]      [HOOKS, before pivot_root; createContainer hooks]
 //   finish: receives terminal and READY   <------ READY; waits
 //   start: open the second barrier        ------> execve: the channel closes | the error is sent
 //
@@ -17,6 +18,7 @@
 // A failure on either side ends in one place, undo: kill, reap, remove the cgroups. Mounts live in the
 // child's namespace only and go with it.
 #include "runtime/apply/apply.h"
+#include "runtime/apply/hooks.h"
 
 #include "base/fd.h"
 #include "base/mem.h"
@@ -40,6 +42,7 @@ void apply_init(struct apply *a, struct runtime_plan *plan)
                          .layers_fd = FD_NONE,
                          .upper_fd = FD_NONE,
                          .null_fd = FD_NONE,
+                         .place_fd = FD_NONE,
                          .userns_fd = FD_NONE,
                          .sock = { FD_NONE, FD_NONE },
                          .pidfd = FD_NONE };
@@ -52,8 +55,8 @@ void apply_init(struct apply *a, struct runtime_plan *plan)
 // waits for an RCU grace period, and there is time for that while the child runs execve.
 static void apply_done(struct apply *a)
 {
-    int *fds[] = { &a->root_fd,   &a->overlay_fd, &a->layers_fd, &a->upper_fd, &a->null_fd,
-                   &a->userns_fd, &a->sock[0],    &a->sock[1],   &a->pidfd };
+    int *fds[] = { &a->root_fd,  &a->overlay_fd, &a->layers_fd, &a->upper_fd, &a->null_fd,
+                   &a->place_fd, &a->userns_fd,  &a->sock[0],   &a->sock[1],  &a->pidfd };
     for (size_t i = 0; i < sizeof fds / sizeof *fds; i++)
         *fds[i] = fd_close(*fds[i]);
     for (size_t i = 0; i < CGROUP_TOPS_MAX; i++)
@@ -124,12 +127,13 @@ __attribute__((noreturn)) static void run_child(void *context)
 
 static int clone_container(struct apply *a, struct error *err)
 {
-    const struct plan_join *user = find_join(a->plan, OCI_NS_USER), *pid = find_join(a->plan, OCI_NS_PID);
+    if (a->plan->has_create_hooks) // it stands on the place of its root when it makes its mount namespace
+        a->late_flags = CLONE_NEWNS;
     struct clone_request request = {
-        .flags = a->plan->clone_flags,
+        .flags = a->plan->clone_flags & ~a->late_flags,
         .cgroup_fd = a->cgroups.fd,
-        .userns_fd = user ? user->fd : FD_NONE,
-        .pidns_fd = pid ? pid->fd : FD_NONE,
+        .joins = a->plan->joins,
+        .join_count = a->plan->join_count,
         .target_pidfd = FD_NONE,
         .run = run_child,
         .context = a,
@@ -183,6 +187,8 @@ int runtime_create_begin(struct runtime_plan *plan, struct runtime_embryo *embry
                                    .late_fds = { TAKE_FD(a.layers_fd), TAKE_FD(a.upper_fd) } };
     if (a.cgroups.was_made)
         c.cgroup_path = xstrdup(plan->spec.cgroup_path);
+    if (c.pid > 0)
+        c.hooks = hooks_keep(plan);
     if (r < 0) {
         struct error ignored;
         (void)runtime_destroy(&c, &ignored);
@@ -198,12 +204,24 @@ void runtime_close_late(struct runtime_container *container)
         container->late_fds[i] = fd_close(container->late_fds[i]);
 }
 
-int runtime_create_finish(struct runtime_container *container, struct error *err)
+// Its mounts are made, the old root is still there.
+static int run_create_hooks(const struct runtime_plan *plan, const struct runtime_container *container,
+                            struct error *err)
+{
+    if (hooks_run_planned(plan, OCI_HOOK_PRESTART, "creating", container->pid, err) < 0 ||
+        hooks_run_planned(plan, OCI_HOOK_CREATE_RUNTIME, "creating", container->pid, err) < 0)
+        return -1;
+    return barrier_open(container->report_fd, err);
+}
+
+int runtime_create_finish(struct runtime_plan *plan, struct runtime_container *container, struct error *err)
 {
     for (int packets = 0; packets < 4; packets++) {
         int type = report_receive(container->report_fd, &container->terminal_fd, err);
         if (type == REPORT_READY)
             return 0;
+        if (type == REPORT_HOOKS && run_create_hooks(plan, container, err) < 0)
+            break;
         if (type == 0)
             error_set(err, ERROR_INTERNAL, "the container's process ended while it was set up");
         if (type <= 0)
@@ -221,5 +239,7 @@ int runtime_start(struct runtime_container *container, struct error *err)
     if (r == 0)
         r = report_receive(container->report_fd, NULL, err);
     container->report_fd = fd_close(container->report_fd);
+    if (r >= 0 && container->hooks)
+        r = hooks_poststart(container->hooks, container->pid, err);
     return r < 0 ? -1 : 0;
 }

@@ -54,6 +54,7 @@ static struct slots slots(struct apply *a)
     for (int i = 0; i < 3; i++)
         add_slot(&s, &a->plan->spec.stdio[i]);
     add_slot(&s, &a->null_fd);
+    add_slot(&s, &a->place_fd);
     add_slot(&s, &a->root_fd);
     add_slot(&s, &a->overlay_fd);
     for (size_t i = 0; i < CGROUP_TOPS_MAX; i++)

@@ -68,7 +68,7 @@ __attribute__((noreturn)) static void run_child(void *context)
 
 // Namespaces in which the container differs from us; entering the one that we are in already would be
 // refused.
-static int differing_namespaces(pid_t pid, int *ret_flags, struct error *err)
+int process_differing_namespaces(pid_t pid, int *ret_flags, struct error *err)
 {
     static const struct {
         const char *name;
@@ -90,16 +90,16 @@ static int differing_namespaces(pid_t pid, int *ret_flags, struct error *err)
 }
 
 // The first line of its map that holds this id.
-static uint32_t map_by_proc(pid_t pid, uint32_t uid)
+uint32_t process_host_id(pid_t pid, const char *map, uint32_t id)
 {
     char path[64];
     unsigned inside, outside, size;
     uint32_t mapped = UINT32_MAX;
-    snprintf(path, sizeof path, "/proc/%d/uid_map", pid);
+    snprintf(path, sizeof path, "/proc/%d/%s", pid, map);
     FILE *f = fopen(path, "re");
     while (f && mapped == UINT32_MAX && fscanf(f, "%u %u %u", &inside, &outside, &size) == 3)
-        if (uid >= inside && uid - inside < size)
-            mapped = outside + (uid - inside);
+        if (id >= inside && id - inside < size)
+            mapped = outside + (id - inside);
     if (f)
         fclose(f);
     return mapped;
@@ -109,18 +109,15 @@ static int launch(struct exec *e, const struct cgroups *c, pid_t *ret_pid, int *
 {
     const struct runtime_exec_spec *spec = e->spec;
     int target CLEANUP(cleanup_close) = pidfd_open(spec->container_pid);
-    struct clone_request request = { .cgroup_fd = FD_NONE,
-                                     .userns_fd = FD_NONE,
-                                     .pidns_fd = FD_NONE,
-                                     .target_pidfd = target,
-                                     .run = run_child,
-                                     .context = e };
+    struct clone_request request = {
+        .cgroup_fd = FD_NONE, .target_pidfd = target, .run = run_child, .context = e
+    };
     if (target < 0)
         return error_errno(err, target, "container process %d", spec->container_pid);
-    if (differing_namespaces(spec->container_pid, &request.join_flags, err) < 0)
+    if (process_differing_namespaces(spec->container_pid, &request.join_flags, err) < 0)
         return -1;
     e->has_userns = request.join_flags & CLONE_NEWUSER;
-    uint32_t owner = map_by_proc(spec->container_pid, spec->process->user.uid);
+    uint32_t owner = process_host_id(spec->container_pid, "uid_map", spec->process->user.uid);
     if (owner == UINT32_MAX)
         return error_set(err, ERROR_INVALID, "user %u is not in the container's user namespace",
                          spec->process->user.uid);

@@ -26,10 +26,19 @@ void report_error(int fd, const struct error *error)
     (void)!write(fd, &p, sizeof p);
 }
 
+static int report(int fd, uint32_t type, struct error *err)
+{
+    return write(fd, &type, sizeof type) < 0 ? error_errno(err, errno, "report to the runtime") : 0;
+}
+
 int report_ready(int fd, struct error *err)
 {
-    uint32_t type = REPORT_READY;
-    return write(fd, &type, sizeof type) < 0 ? error_errno(err, errno, "report to the runtime") : 0;
+    return report(fd, REPORT_READY, err);
+}
+
+int report_hooks(int fd, struct error *err)
+{
+    return report(fd, REPORT_HOOKS, err);
 }
 
 int report_terminal(int fd, int terminal_fd, struct error *err)

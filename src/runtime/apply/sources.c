@@ -72,30 +72,19 @@ static void fs_identity_end(const struct runtime_plan *p, const struct capabilit
 // --- binds
 
 // "/proc/<pid>/root/<path>" is a mount of another mount namespace, which can only be cloned from within: another container's
-// /dev/shm, whose owners are right as they are.
-static int clone_foreign(const char *source, bool *ret_keeps_owners)
+// /dev/shm. In the same user namespace its owners are right as they are, and the kernel refuses a map; in another one the map
+// makes them so.
+static int clone_foreign(const char *source)
 {
     int pid, n = 0;
     if (sscanf(source, "/proc/%d/root%n", &pid, &n) != 1 || n == 0 || source[n] != '/')
         return -EINVAL;
-    *ret_keeps_owners = true;
     return mount_clone_of(pid, source + n);
-}
-
-// "X-mount.subdir=DIR", as mount(8) has it: only that directory of the source, which may be foreign (a volume's): it is
-// resolved as if the source were the root, and what was found is what is cloned. NULL: none.
-static const char *subdir_of(const struct plan_mount *m)
-{
-    static const char key[] = "X-mount.subdir=";
-    for (size_t i = 0; m->data && m->data[i]; i++)
-        if (str_has_prefix(m->data[i], key))
-            return m->data[i] + sizeof key - 1;
-    return NULL;
 }
 
 static int clone_source(const struct plan_mount *m, const char *path)
 {
-    const char *subdir = subdir_of(m);
+    const char *subdir = plan_mount_subdir(m);
     if (!subdir)
         return mount_clone(AT_FDCWD, path, m->is_recursive);
     int source CLEANUP(cleanup_close) = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -103,18 +92,17 @@ static int clone_source(const struct plan_mount *m, const char *path)
     return below < 0 ? below : mount_clone(below, "", m->is_recursive);
 }
 
-static int open_bind(const struct apply *a, struct plan_mount *m, struct error *err)
+int source_open_bind(const char *bundle, struct plan_mount *m, struct error *err)
 {
     char path[PATH_MAX];
     struct stat st;
-    const char *bundle = a->plan->spec.bundle;
     int n = snprintf(path, sizeof path, "%s%s%s", m->source[0] == '/' || !bundle ? "" : bundle,
                      m->source[0] == '/' || !bundle ? "" : "/", m->source);
     if (n < 0 || n >= (int)sizeof path)
         return error_set(err, ERROR_INVALID, "mount source %s: path too long", m->source);
     m->fd = clone_source(m, path);
     if (m->fd == -EINVAL)
-        m->fd = clone_foreign(path, &m->keeps_owners);
+        m->fd = clone_foreign(path);
     if (m->fd < 0 || fstat(m->fd, &st) < 0)
         return error_errno(err, m->fd < 0 ? m->fd : errno, "mount source %s", path);
     m->is_source_directory = S_ISDIR(st.st_mode);
@@ -132,12 +120,16 @@ static int open_bind(const struct apply *a, struct plan_mount *m, struct error *
 
 // --- /dev
 
+mode_t device_type(const struct oci_device *d)
+{
+    return d->type == 'b' ? S_IFBLK : d->type == 'p' ? S_IFIFO : S_IFCHR;
+}
+
 static int make_node(const struct apply *a, int dev_fd, const struct oci_device *d, struct error *err)
 {
     const struct oci_runtime_config *c = a->plan->config;
     const char *name = d->path + strlen("/dev/");
     char parent[PATH_MAX];
-    mode_t type = d->type == 'b' ? S_IFBLK : d->type == 'p' ? S_IFIFO : S_IFCHR;
     const char *slash = strrchr(name, '/');
     if (slash) {
         snprintf(parent, sizeof parent, "%.*s", (int)(slash - name), name);
@@ -145,7 +137,7 @@ static int make_node(const struct apply *a, int dev_fd, const struct oci_device 
         if (fd < 0)
             return error_errno(err, fd, "create the directory of device %s", d->path);
     }
-    if (mknodat(dev_fd, name, type | d->mode, makedev((unsigned)d->major, (unsigned)d->minor)) < 0)
+    if (mknodat(dev_fd, name, device_type(d) | d->mode, makedev((unsigned)d->major, (unsigned)d->minor)) < 0)
         return error_errno(err, errno, "create device %s", d->path);
     if (d->uid == 0 && d->gid == 0)
         return 0;
@@ -174,7 +166,7 @@ static int fill_dev(const struct apply *a, int dev_fd, struct error *err)
     return 0;
 }
 
-static int configure(int context_fd, char *const *data)
+int sources_configure(int context_fd, char *const *data)
 {
     int r = 0;
     for (size_t i = 0; data && data[i] && r == 0; i++) {
@@ -197,7 +189,7 @@ static int make_dev(const struct apply *a, struct plan_mount *m, struct error *e
     int context CLEANUP(cleanup_close) = mount_open_fs("tmpfs"); // the opener owns its root directory
     int r = context < 0 ? context : mount_config(context, "source", "tmpfs");
     if (r == 0)
-        r = configure(context, m->data);
+        r = sources_configure(context, m->data);
     if (r == 0)
         r = mount_create(context);
     if (r == 0)
@@ -289,6 +281,26 @@ static int create_overlay(struct apply *a, struct error *err)
     return r < 0 ? fs_error(err, r, a->overlay_fd, "mount the root file system") : 0;
 }
 
+// A view of an image's layers, through the same clone of their parent.
+static int make_view(const struct apply *a, struct plan_mount *m, struct error *err)
+{
+    int context CLEANUP(cleanup_close) = mount_open_fs("overlay");
+    int r = context < 0 ? context : overlay_create(context, a->layers_fd, m->lower, FD_NONE, false);
+    if (r == 0)
+        r = m->fd = mount_take(context, m->set | MOUNT_ATTR_RDONLY);
+    return r < 0 ? fs_error(err, r, context, "mount an image") : 0;
+}
+
+static int create_overlays(struct apply *a, struct error *err)
+{
+    if (create_overlay(a, err) < 0)
+        return -1;
+    for (size_t i = 0; i < a->plan->mount_count; i++)
+        if (a->plan->mounts[i].kind == PLAN_MOUNT_LAYERS && make_view(a, &a->plan->mounts[i], err) < 0)
+            return -1;
+    return 0;
+}
+
 // --- all
 
 static int open_cgroups(struct apply *a, const struct plan_mount *m, struct error *err)
@@ -307,6 +319,17 @@ static int open_cgroups(struct apply *a, const struct plan_mount *m, struct erro
     return 0;
 }
 
+// Where hooks look for the root, which is shown there to the container's own processes only.
+static int open_place(struct apply *a, struct error *err)
+{
+    const char *bundle = a->plan->spec.bundle, *path = a->plan->config->root_path;
+    char full[PATH_MAX];
+    int n =
+        snprintf(full, sizeof full, "%s%s%s", path[0] == '/' ? "" : bundle, path[0] == '/' ? "" : "/", path);
+    a->place_fd = n < (int)sizeof full ? open(full, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW) : -1;
+    return a->place_fd < 0 ? error_errno(err, errno, "open the place of the root, %s", full) : 0;
+}
+
 static int open_join(struct plan_join *join, struct error *err)
 {
     join->fd = open(join->path, O_RDONLY | O_CLOEXEC);
@@ -322,11 +345,13 @@ int sources_open(struct apply *a, struct error *err)
     for (size_t i = 0; i < p->join_count; i++)
         if (open_join(&p->joins[i], err) < 0)
             return -1;
-    if (open_root(a, err) < 0)
+    if (joined_mounts_make(a, err) < 0)
+        return -1;
+    if (open_root(a, err) < 0 || (p->has_create_hooks && open_place(a, err) < 0))
         return -1;
     for (size_t i = 0; i < p->mount_count; i++) {
         struct plan_mount *m = &p->mounts[i];
-        int r = m->kind == PLAN_MOUNT_BIND     ? open_bind(a, m, err)
+        int r = m->kind == PLAN_MOUNT_BIND     ? source_open_bind(p->spec.bundle, m, err)
                 : m->kind == PLAN_MOUNT_DEV    ? make_dev(a, m, err)
                 : m->kind == PLAN_MOUNT_CGROUP ? open_cgroups(a, m, err)
                                                : 0;
@@ -334,8 +359,15 @@ int sources_open(struct apply *a, struct error *err)
             return -1;
     }
     if (!p->has_userns && has_layers(p))
-        return create_overlay(a, err);
+        return create_overlays(a, err);
     return 0;
+}
+
+void source_map_bind(const struct plan_mount *m, int userns_fd)
+{
+    if (m->kind == PLAN_MOUNT_BIND && m->fd >= 0 && !m->keeps_owners &&
+        mount_set_idmap(m->fd, m->is_recursive, userns_fd) < 0 && m->is_recursive)
+        (void)mount_set_idmap(m->fd, false, userns_fd); // a file system below cannot; the top may
 }
 
 static int map_ids(const struct apply *a, struct error *err)
@@ -350,11 +382,7 @@ static int map_ids(const struct apply *a, struct error *err)
     if (a->root_fd >= 0 && mount_set_idmap(a->root_fd, true, a->userns_fd) < 0)
         (void)mount_set_idmap(a->root_fd, false, a->userns_fd); // or stays as it is: owners show as nobody
     for (size_t i = 0; i < p->mount_count; i++)
-        if (p->mounts[i].kind == PLAN_MOUNT_BIND && p->mounts[i].fd >= 0 && !p->mounts[i].keeps_owners &&
-            mount_set_idmap(p->mounts[i].fd, p->mounts[i].is_recursive, a->userns_fd) < 0 &&
-            p->mounts[i].is_recursive)
-            (void)mount_set_idmap(p->mounts[i].fd, false,
-                                  a->userns_fd); // a file system below cannot; the top may
+        source_map_bind(&p->mounts[i], a->userns_fd);
     return 0;
 }
 
@@ -364,5 +392,5 @@ int sources_finish(struct apply *a, struct error *err)
         return 0;
     if (map_ids(a, err) < 0)
         return -1;
-    return has_layers(a->plan) ? create_overlay(a, err) : 0;
+    return has_layers(a->plan) ? create_overlays(a, err) : 0;
 }

@@ -153,6 +153,16 @@ int plan_mount_options(const struct oci_mount *mount, struct plan_mount *ret, st
 void plan_mount_done(struct plan_mount *mount)
 {
     strv_free(mount->data);
-    mount->data = NULL;
+    strv_free(mount->lower);
+    mount->data = mount->lower = NULL;
     mount->fd = fd_close(mount->fd);
+}
+
+const char *plan_mount_subdir(const struct plan_mount *mount)
+{
+    static const char key[] = "X-mount.subdir=";
+    for (size_t i = 0; mount->data && mount->data[i]; i++)
+        if (str_has_prefix(mount->data[i], key))
+            return mount->data[i] + sizeof key - 1;
+    return NULL;
 }

@@ -89,9 +89,6 @@ static int plan_identity(const struct runtime_plan *p, struct error *err)
         return error_set(err, ERROR_INVALID, "the configuration has no process");
     if ((c->hostname || c->domainname) && !has_uts)
         return error_set(err, ERROR_INVALID, "unable to set hostname without a private UTS namespace");
-    for (int i = 0; i < OCI_HOOK_COUNT; i++)
-        if (c->hooks[i].count)
-            return error_set(err, ERROR_UNSUPPORTED, "hooks are not supported");
     if (p->has_userns && (plan_map_id(c->uid_mappings, c->uid_mapping_count, user->uid) == UINT32_MAX ||
                           plan_map_id(c->gid_mappings, c->gid_mapping_count, user->gid) == UINT32_MAX))
         return error_set(err, ERROR_INVALID, "user %u:%u is not in the user namespace's mappings", user->uid,
@@ -102,6 +99,20 @@ static int plan_identity(const struct runtime_plan *p, struct error *err)
     if (c->process.selinux_label && *c->process.selinux_label)
         return error_set(err, ERROR_UNSUPPORTED, "selinux labels are not supported");
     return 0;
+}
+
+// An overlay without an upper directory over the parent of the root's layers (struct runtime_rootfs).
+static bool take_layers(const struct runtime_plan *p, struct plan_mount *m)
+{
+    static const char key[] = "lowerdir=";
+    const struct runtime_rootfs *root = p->spec.rootfs;
+    if (!streq(m->type, "overlay") || !root || !root->lower || !m->source ||
+        !streq(m->source, root->layers_dir))
+        return false;
+    for (size_t i = 0; m->data && m->data[i]; i++)
+        if (str_has_prefix(m->data[i], key))
+            m->lower = strv_split(m->data[i] + sizeof key - 1, ":", false);
+    return m->lower;
 }
 
 static int plan_mounts(struct runtime_plan *p, struct error *err)
@@ -119,6 +130,8 @@ static int plan_mounts(struct runtime_plan *p, struct error *err)
             m->kind = PLAN_MOUNT_DEV;
         else if (streq(m->type, "cgroup") || streq(m->type, "cgroup2"))
             m->kind = PLAN_MOUNT_CGROUP;
+        else if (take_layers(p, m))
+            m->kind = PLAN_MOUNT_LAYERS;
     }
     return 0;
 }
@@ -163,9 +176,22 @@ static int plan_devices(struct runtime_plan *p, struct error *err)
     return 0;
 }
 
+static int plan_hooks(struct runtime_plan *p, struct error *err)
+{
+    const struct oci_runtime_config *c = p->config;
+    for (int i = 0; i < OCI_HOOK_COUNT; i++)
+        if (c->hooks[i].count &&
+            (!p->spec.id || !p->spec.bundle || p->spec.bundle[0] != '/' || !c->root_path))
+            return error_set(err, ERROR_INVALID, "hooks need an id, a bundle and a root");
+    p->has_create_hooks = c->hooks[OCI_HOOK_PRESTART].count || c->hooks[OCI_HOOK_CREATE_RUNTIME].count ||
+                          c->hooks[OCI_HOOK_CREATE_CONTAINER].count;
+    return 0;
+}
+
 static int plan_all(struct runtime_plan *p, struct error *err)
 {
-    if (plan_namespaces(p, err) < 0 || plan_identity(p, err) < 0 || plan_mounts(p, err) < 0)
+    if (plan_namespaces(p, err) < 0 || plan_identity(p, err) < 0 || plan_mounts(p, err) < 0 ||
+        plan_hooks(p, err) < 0)
         return -1;
     p->wants_cpuset = p->config->resources.cpus || p->config->resources.mems;
     return plan_devices(p, err);
@@ -182,6 +208,20 @@ int runtime_plan_new(const struct runtime_spec *spec, struct runtime_plan **ret,
         return error_set(err, ERROR_INVALID, "cgroup path %s must not contain \"..\"", spec->cgroup_path);
     if (plan_all(p, err) < 0)
         return -1;
+    *ret = TAKE_PTR(p);
+    return 0;
+}
+
+int plan_change_new(const struct oci_runtime_config *config, struct runtime_plan **ret, struct error *err)
+{
+    struct runtime_plan *p CLEANUP(runtime_plan_freep) = NEW(struct runtime_plan);
+    p->config = config;
+    if (plan_mounts(p, err) < 0 || plan_devices(p, err) < 0)
+        return -1;
+    for (size_t i = 0; i < p->mount_count; i++)
+        if (p->mounts[i].kind != PLAN_MOUNT_BIND && p->mounts[i].kind != PLAN_MOUNT_FS)
+            return error_set(err, ERROR_UNSUPPORTED, "mount %s cannot be changed while the container runs",
+                             p->mounts[i].destination);
     *ret = TAKE_PTR(p);
     return 0;
 }

@@ -50,7 +50,7 @@ static void print_attributes(struct str *out, const char *prefix, uint64_t set)
 
 static void print_mount(const struct plan_mount *m, struct str *out)
 {
-    static const char *const kinds[] = { "fs", "bind", "dev", "cgroup" };
+    static const char *const kinds[] = { "fs", "bind", "dev", "cgroup", "layers" };
     str_appendf(out, "mount %s %s", kinds[m->kind], m->destination);
     if (m->kind == PLAN_MOUNT_BIND)
         str_appendf(out, " from %s%s", m->source, m->is_recursive ? " recursive" : "");

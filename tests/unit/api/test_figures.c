@@ -7,10 +7,21 @@
 #include "base/mem.h"
 #include "codec/json.h"
 
+static json_t *stats_document(int version, const struct container_stats *now,
+                              const struct container_stats *previous)
+{
+    CLEANUP(str_done) struct str text = STR_INIT;
+    json_t *j;
+    struct error err;
+    stats_document_write(&text, "id", "name", version, now, previous);
+    assert_int_equal(json_parse(text.ptr, text.len, &j, &err), 0);
+    return j;
+}
+
 static void test_stats(void **state)
 {
     (void)state;
-    struct stats_value values[] = { { (char[]){ "cache" }, 7 } };
+    struct stats_value values[] = { { "cache", 7 } };
     struct container_stats before = {
         .read_ns = 1000000000, .cpu_ns = 5, .system_ns = 100, .online_cpus = 2
     };
@@ -19,9 +30,9 @@ static void test_stats(void **state)
                                    .system_ns = 200,
                                    .online_cpus = 2,
                                    .memory_bytes = 9,
-                                   .memory = { values, 1 },
+                                   .memory = { values, 1, NULL },
                                    .pids = 3 };
-    CLEANUP(json_cleanup) json_t *j = stats_document("id", "name", 151, &now, &before);
+    CLEANUP(json_cleanup) json_t *j = stats_document(151, &now, &before);
     assert_string_equal(json_get_string(j, "name", ""), "/name");
     assert_string_equal(json_get_string(j, "preread", ""), "1970-01-01T00:00:01Z");
     assert_int_equal(json_get_int(json_get_object(j, "cpu_stats"), "system_cpu_usage", 0), 200);
@@ -32,11 +43,11 @@ static void test_stats(void **state)
     assert_int_equal(json_get_int(json_get_object(j, "pids_stats"), "current", 0), 3);
     assert_null(json_object_get(j, "networks"));
     assert_null(json_object_get(j, "os_type"));
-    CLEANUP(json_cleanup) json_t *later = stats_document("id", "name", 152, &now, NULL);
+    CLEANUP(json_cleanup) json_t *later = stats_document(152, &now, NULL);
     assert_string_equal(json_get_string(later, "os_type", ""), "linux");
     assert_null(json_object_get(json_get_object(later, "precpu_stats"), "system_cpu_usage"));
     const struct container_stats stopped = { 0 };
-    CLEANUP(json_cleanup) json_t *zero = stats_document("id", "name", 151, &stopped, NULL);
+    CLEANUP(json_cleanup) json_t *zero = stats_document(151, &stopped, NULL);
     assert_string_equal(json_get_string(zero, "read", ""), "0001-01-01T00:00:00Z");
 }
 

@@ -164,6 +164,23 @@ static void test_volumes(void **state)
     container_config_done(&c);
 }
 
+static void test_image_mounts(void **state)
+{
+    (void)state;
+    struct container_config c =
+        accepted("{}", "{\"Mounts\":[{\"Type\":\"image\",\"Source\":\"tools:1\",\"Target\":\"/x/\","
+                       "\"ImageOptions\":{\"Subpath\":\"opt/a\"}},"
+                       "{\"Type\":\"image\",\"Source\":\"other\",\"Target\":\"/y\",\"ReadOnly\":false}]}");
+    assert_int_equal(c.bind_count, 2);
+    const struct bind_mount *b = c.binds;
+    assert_string_equal(b[0].image, "tools:1");
+    assert_string_equal(b[0].target, "/x");
+    assert_string_equal(b[0].subpath, "opt/a");
+    assert_true(b[0].is_read_only && !b[0].is_volume && !b[0].source && !b[0].layers);
+    assert_true(b[1].is_read_only && !b[1].subpath);
+    container_config_done(&c);
+}
+
 static void test_refused_volumes(void **state)
 {
     (void)state;
@@ -185,6 +202,15 @@ static void test_refused_volumes(void **state)
           "{\"Mounts\":[{\"Type\":\"volume\",\"Target\":\"/x\",\"VolumeOptions\":{\"Subpath\":\"x\"}}]}",
           "must not set Subpath when using anonymous volumes" },
         { "{}",
+          "{\"Mounts\":[{\"Type\":\"image\",\"Source\":\"a\",\"Target\":\"/"
+          "x\",\"ImageOptions\":{\"Subpath\":\"/x\"}}]}",
+          "subpath must be a relative path" },
+        { "{}", "{\"Mounts\":[{\"Type\":\"image\",\"Target\":\"/x\"}]}", "field Source must not be empty" },
+        { "{}",
+          "{\"Mounts\":[{\"Type\":\"image\",\"Source\":\"a\",\"Target\":\"/"
+          "x\",\"BindOptions\":{\"Propagation\":\"shared\"}}]}",
+          "field BindOptions must not be specified" },
+        { "{}",
           "{\"Mounts\":[{\"Type\":\"bind\",\"Source\":\"/a\",\"Target\":\"/"
           "x\",\"BindOptions\":{\"ReadOnlyNonRecursive\":true}}]}",
           "requires ReadOnly" },
@@ -193,17 +219,29 @@ static void test_refused_volumes(void **state)
         refused(rows[i].config, rows[i].host, ERROR_INVALID, rows[i].part);
 }
 
+static void test_storage(void **state)
+{
+    (void)state;
+    struct container_config c = accepted("{}", "{\"StorageOpt\":{\"size\":\"1.5G\"}}");
+    assert_int_equal(c.storage_size_bytes, 3LL << 29);
+    container_config_done(&c);
+    c = accepted("{}", "{\"StorageOpt\":null}");
+    assert_int_equal(c.storage_size_bytes, 0);
+    container_config_done(&c);
+    refused("{}", "{\"StorageOpt\":{\"size\":\"big\"}}", ERROR_INVALID, "invalid size: 'big'");
+    refused("{}", "{\"StorageOpt\":{\"inodes\":\"1\"}}", ERROR_INVALID, "unknown option inodes");
+}
+
 static void test_unsupported_is_named(void **state)
 {
     (void)state;
     static const struct {
         const char *host, *part;
     } rows[] = {
-        { "{\"StorageOpt\":{\"size\":\"1G\"}}", "HostConfig.StorageOpt" },
         { "{\"SomethingNew\":1}", "HostConfig.SomethingNew" },
         { "{\"KernelMemory\":1}", "HostConfig.KernelMemory" },
-        { "{\"Mounts\":[{\"Type\":\"image\",\"Source\":\"a\",\"Target\":\"/x\"}]}",
-          "mounts of type \"image\"" },
+        { "{\"Mounts\":[{\"Type\":\"cluster\",\"Source\":\"a\",\"Target\":\"/x\"}]}",
+          "mounts of type \"cluster\"" },
         { "{\"SecurityOpt\":[\"writable-cgroups=true\"]}", "writable-cgroups=true" },
         { "{\"LogConfig\":{\"Type\":\"syslog\",\"Config\":{\"syslog-tls-cert\":\"x\"}}}",
           "log option \"syslog-tls-cert\"" },
@@ -317,9 +355,14 @@ static void test_merge(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_invalid_values), cmocka_unit_test(test_unsupported_is_named),
-        cmocka_unit_test(test_volumes),        cmocka_unit_test(test_refused_volumes),
-        cmocka_unit_test(test_values),         cmocka_unit_test(test_signals),
+        cmocka_unit_test(test_invalid_values),
+        cmocka_unit_test(test_storage),
+        cmocka_unit_test(test_unsupported_is_named),
+        cmocka_unit_test(test_volumes),
+        cmocka_unit_test(test_image_mounts),
+        cmocka_unit_test(test_refused_volumes),
+        cmocka_unit_test(test_values),
+        cmocka_unit_test(test_signals),
         cmocka_unit_test(test_merge),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -98,7 +98,7 @@ static void test_v2(void **state)
     put("io.stat", "8:0 rbytes=1 wbytes=2 rios=3 wios=4\n");
     put("pids.current", "6\n");
     put("pids.max", "max\n");
-    const struct stats_place place = {
+    struct stats_place place = {
         .is_v2 = true, .cpuacct = folder, .cpu = folder, .memory = folder, .blkio = folder, .pids = folder
     };
     const struct stats_host host = { .system_ns = 9, .online_cpus = 4, .memory_bytes = 1 << 20 };

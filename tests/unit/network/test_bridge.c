@@ -313,6 +313,52 @@ static void test_conflict_leaves_nothing(void **state)
     remove_bridge();
 }
 
+// Ports of a container that runs: one transaction, or nothing; a host port that moves is never free in between.
+static void test_ports_change(void **state)
+{
+    (void)state;
+    struct network_service *s = open_service(&plain);
+    struct network_port port = { .container_port = 80, .host_port = 8080 };
+    const struct network_port other = { .container_port = 81, .host_port = 8081 },
+                              moved = { .container_port = 81, .host_port = 8080 },
+                              wrong[] = { { .container_port = 82, .host_port = 8083 },
+                                          { .container_port = 82, .host_port = 8083 } };
+    struct container a = start(s, &port, 1);
+    struct error err = { 0 };
+    int first = world_listen(a.netns, SOCK_STREAM, "0.0.0.0", 80),
+        second = world_listen(a.netns, SOCK_STREAM, "0.0.0.0", 81);
+    assert_int_equal(network_change_ports(s, &a.endpoint, NULL, 0, &other, 1, &err), 0);
+    assert_int_equal(a.endpoint.port_count, 2);
+    assert_string_equal(a.endpoint.ports[1].host_ip, "0.0.0.0");
+    assert_true(world_reaches(HOST, "127.0.0.1", 8081, second, NULL));
+    const struct network_port gone = a.endpoint.ports[1];
+    assert_true(network_change_ports(s, &a.endpoint, &gone, 1, wrong, 2, &err) < 0);
+    assert_non_null(strstr(err.message, "Bind for 0.0.0.0:8083 failed: port is already allocated"));
+    assert_int_equal(a.endpoint.port_count, 2);
+    assert_int_equal(ruleset_count_ports(&table), 2);
+    const struct network_port all[] = { a.endpoint.ports[0], a.endpoint.ports[1] };
+    assert_int_equal(network_change_ports(s, &a.endpoint, all, 2, &moved, 1, &err), 0);
+    assert_int_equal(a.endpoint.port_count, 1);
+    assert_true(world_reaches(HOST, "127.0.0.1", 8080, second, NULL));
+    assert_false(world_reaches(HOST, "127.0.0.1", 8081, second, NULL));
+    struct container b = start(s, &other, 1); // what was given back can be had, what moved cannot
+    assert_true(network_change_ports(s, &b.endpoint, NULL, 0, &moved, 1, &err) < 0);
+    assert_int_equal(ruleset_drop(&table), 0); // flushed under us: made anew, with all there is
+    assert_int_equal(network_change_ports(s, &b.endpoint, NULL, 0, wrong, 1, &err), 0);
+    assert_int_equal(ruleset_count_ports(&table), 3);
+    assert_true(world_reaches(HOST, "127.0.0.1", 8080, second, NULL));
+    close(first);
+    close(second);
+    stop(s, &b);
+    stop(s, &a);
+    assert_int_equal(ruleset_count_ports(&table), 0);
+    a = start(s, &port, 1); // nothing is still claimed
+    stop(s, &a);
+    expect_links(1);
+    network_service_close(s);
+    remove_bridge();
+}
+
 static void test_restore(void **state)
 {
     (void)state;
@@ -476,6 +522,7 @@ int main(void)
         cmocka_unit_test(test_world_outside),
         cmocka_unit_test(test_neighbours_kept_out),
         cmocka_unit_test(test_conflict_leaves_nothing),
+        cmocka_unit_test(test_ports_change),
         cmocka_unit_test(test_restore),
         cmocka_unit_test(test_mended_on_the_way),
         cmocka_unit_test(test_thousand_ports),

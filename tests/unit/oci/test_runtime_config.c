@@ -2,6 +2,7 @@
 #include "base/str.h"
 #include "codec/json.h"
 #include "oci/runtime_config.h"
+#include "oci/state.h"
 
 #include "../test.h"
 
@@ -112,6 +113,26 @@ static void names_go_both_ways(void **state)
     assert_int_equal(oci_capability_number("CAP_MOON"), -1);
     assert_int_equal(oci_rlimit_number("RLIMIT_CORE"), RLIMIT_CORE);
     assert_int_equal(oci_rlimit_number("NOFILE"), -1);
+    for (int point = 0; point < OCI_HOOK_COUNT; point++)
+        assert_int_equal(oci_hook_number(oci_hook_name((enum oci_hook_point)point)), point);
+    assert_int_equal(oci_hook_number("whenever"), -1);
+}
+
+static void says_the_state(void **state)
+{
+    (void)state;
+    char *const annotations[] = { (char[]){ "a=b=c" }, (char[]){ "empty=" }, NULL };
+    struct oci_state s = {
+        .oci_version = "1.1.0", .id = "x\"", .status = "creating", .pid = 5, .bundle = "/b"
+    };
+    char *text CLEANUP(cleanup_free) = oci_state_text(&s);
+    assert_string_equal(text, "{\"ociVersion\":\"1.1.0\",\"id\":\"x\\\"\",\"status\":\"creating\",\"pid\":5,"
+                              "\"bundle\":\"/b\",\"annotations\":{}}");
+    s.pid = 0;
+    s.annotations = annotations;
+    char *later CLEANUP(cleanup_free) = oci_state_text(&s);
+    assert_null(strstr(later, "pid"));
+    assert_non_null(strstr(later, "\"annotations\":{\"a\":\"b=c\",\"empty\":\"\"}"));
 }
 
 int main(void)
@@ -120,6 +141,7 @@ int main(void)
         cmocka_unit_test(emits_what_it_read),
         cmocka_unit_test(refuses_wrong_members),
         cmocka_unit_test(names_go_both_ways),
+        cmocka_unit_test(says_the_state),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -268,7 +268,7 @@ static int create_and_start(struct container *c, struct runtime_plan *plan, stru
     assert_int_equal(runtime_embryo_suits(&embryo, plan), c->has_embryo && c->wants_userns);
     int r = runtime_create_begin(plan, &embryo, document, &c->process, err);
     runtime_embryo_done(&embryo); // nothing is left of one that suited
-    if (r < 0 || runtime_create_finish(&c->process, err) < 0)
+    if (r < 0 || runtime_create_finish(plan, &c->process, err) < 0)
         return -1;
     if (runtime_start(&c->process, err) == 0)
         return 0;

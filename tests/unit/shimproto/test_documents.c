@@ -49,6 +49,25 @@ static void create_round_trips(void **state)
     json_decref(in.oci_config);
 }
 
+static void change_round_trips(void **state)
+{
+    (void)state;
+    struct shim_change in = { .is_forced = true, .from = json_object(), .to = json_pack("{s:[]}", "mounts") },
+                       out = { 0 };
+    struct error err;
+    char *first CLEANUP(cleanup_free) = shim_change_emit(&in);
+    assert_int_equal(shim_change_parse(first, strlen(first), &out, &err), 0);
+    char *second CLEANUP(cleanup_free) = shim_change_emit(&out);
+    assert_string_equal(first, second);
+    assert_true(out.is_forced && !out.is_repeated && json_get_array(out.to, "mounts"));
+    shim_change_done(&out);
+    shim_change_done(&in);
+    static const char *const wrong[] = { "{}", "[]", "{\"from\":{}}", "{\"from\":{},\"to\":[]}",
+                                         "{\"from\":{},\"to\":{}" };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        assert_int_equal(shim_change_parse(wrong[i], strlen(wrong[i]), &out, &err), -1);
+}
+
 static void refuse(const char *text)
 {
     struct shim_create out;
@@ -114,6 +133,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(create_round_trips),
+        cmocka_unit_test(change_round_trips),
         cmocka_unit_test(incomplete_documents_are_refused),
         cmocka_unit_test(exec_round_trips),
         cmocka_unit_test(record_round_trips),

@@ -26,6 +26,10 @@ static void test_kinds(void **state)
     (void)state;
     struct volume_backing b = parse("{}", true, "");
     assert_int_equal(b.kind, VOLUME_PLAIN);
+    assert_int_equal(b.size_bytes, 0);
+    b = parse("{\"size\":\"10m\"}", true, "");
+    assert_int_equal(b.kind, VOLUME_PLAIN);
+    assert_int_equal(b.size_bytes, 10 << 20);
     b = parse("{\"type\":\"none\",\"o\":\"bind,ro\",\"device\":\"/srv/x\"}", true, "");
     assert_true(b.kind == VOLUME_BIND && b.is_read_only);
     assert_string_equal(b.device, "/srv/x");
@@ -47,7 +51,8 @@ static void test_refused(void **state)
         { "{\"type\":\"tmpfs\"}", "missing required option: \"device\"" },
         { "{\"device\":\"x\"}", "missing required option: \"type\"" },
         { "{\"o\":\"bind\"}", "missing required option: \"device\"" },
-        { "{\"size\":\"10m\"}", "quota size requested but no quota support" },
+        { "{\"size\":\"ten\"}", "invalid size: 'ten'" },
+        { "{\"size\":\"1m\",\"type\":\"tmpfs\",\"device\":\"tmpfs\"}", "goes with neither" },
         { "{\"type\":1,\"device\":\"x\"}", "no string" },
         { "{\"type\":\"none\",\"o\":\"bind\",\"device\":\"rel\"}", "absolute" },
         { "{\"type\":\"none\",\"o\":\"bind,nosuid\",\"device\":\"/x\"}", "only bind" },
