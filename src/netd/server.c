@@ -13,7 +13,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-enum { IDLE_S = 30 }; // without container and engine for so long, nobody needs us
+enum { IDLE_S = 30, CONTROL_BATCH = 64 }; // without container and engine for so long, nobody needs us
 
 // --- watches
 bool watch_add(struct netd *d, struct watch *w, uint32_t events)
@@ -96,15 +96,20 @@ static void obey(struct netd *d, struct netd_message *m)
     }
 }
 
+// What has been said is heard before the next question is: who was told of a change over the API asks the changed names.
 static void on_control(struct netd *d, struct watch *w, uint32_t events)
 {
     struct netd_message m;
-    int r = netd_receive(w->fd, &m);
+    int r = 1;
     (void)events;
-    if (r == 1) {
+    for (int i = 0; i < CONTROL_BATCH && r == 1; i++) {
+        r = netd_receive(w->fd, &m);
+        if (r != 1)
+            break;
         obey(d, &m);
         netd_message_done(&m);
-    } else if (r == 0 || (r != -EAGAIN && r != -EBADMSG)) { // skiffd has ended; what it said stays true
+    }
+    if (r <= 0 && r != -EAGAIN && r != -EBADMSG) { // skiffd has ended; what it said stays true
         watch_remove(d, w);
     }
 }

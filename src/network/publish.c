@@ -50,7 +50,7 @@ static void remember_ports(struct network_service *s, const struct network_endpo
     struct attachment *a = map_get(&s->attachments, e->endpoint_id);
     if (a != NULL) {
         free(a->endpoint.ports);
-        a->endpoint.ports = xmemdup(e->ports, (e->port_count + 1) * sizeof *e->ports);
+        a->endpoint.ports = e->port_count > 0 ? xmemdup(e->ports, e->port_count * sizeof *e->ports) : NULL;
         a->endpoint.port_count = e->port_count;
     }
     pthread_mutex_unlock(&s->lock);
@@ -141,7 +141,6 @@ int network_change_ports(struct network_service *s, struct network_endpoint *end
                          const struct network_port *added, size_t added_count, struct error *err)
 {
     struct network_endpoint out = *endpoint, in = *endpoint;
-    in.names = NULL;
     struct network *n = network_of_endpoint(s, endpoint);
     if (!n)
         return error_set(err, ERROR_INTERNAL, "endpoint %s is not reserved", endpoint->endpoint_id);
@@ -160,12 +159,12 @@ int network_change_ports(struct network_service *s, struct network_endpoint *end
     int rc = exchange(s, endpoint, &out, &in, &then, err);
     in.port_count = claimed_count;
     endpoint_give_ports_back(s, rc < 0 ? &in : &w.freed);
-    network_endpoint_done(&in);
+    free(in.ports);
     if (rc < 0) {
-        network_endpoint_done(&then);
+        free(then.ports);
         return -1;
     }
-    network_endpoint_done(endpoint);
+    free(endpoint->ports); // the rest of it is in both
     *endpoint = then;
     return 0;
 }
