@@ -52,6 +52,10 @@ int line_stream_put(struct line_stream *stream, json_t *document);
 // End with an error: 0 when it was told in the stream, -1 when nothing has been sent yet (the dispatcher answers).
 int line_stream_fail(struct line_stream *stream, const struct error *err);
 
+// For a struct progress_sink over a line_stream: a progress document as Docker writes it. 0, or -errno when the client is gone.
+struct progress;
+int report_progress(void *stream, const struct progress *progress);
+
 // A tar answer whose head goes out with its first bytes, so that what fails before them is an ordinary answer.
 struct lazy_stream {
     struct request *request;
@@ -76,6 +80,7 @@ request_handler api_container_changes, api_container_export, api_container_archi
 request_handler api_exec_create, api_exec_start, api_exec_inspect, api_exec_resize;
 request_handler api_image_list, api_image_create, api_image_inspect, api_image_history, api_image_tag,
     api_image_remove, api_image_save_one, api_image_save, api_image_load, api_image_prune;
+request_handler api_image_push;
 request_handler api_network_list, api_network_inspect, api_network_prune;
 request_handler api_volume_list, api_volume_inspect, api_volume_prune;
 request_handler api_volume_create, api_volume_remove, api_volume_clone, api_volume_rename;

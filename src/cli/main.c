@@ -26,7 +26,7 @@ static const struct command *const others[] = {
     &command_export, &command_history, &command_import, &command_inspect, &command_kill,    &command_load,
     &command_logs,   &command_pause,   &command_port,   &command_rename,  &command_restart, &command_rm,
     &command_rmi,    &command_save,    &command_start,  &command_stats,   &command_stop,    &command_tag,
-    &command_top,    &command_unpause, &command_update, &command_wait,
+    &command_top,    &command_unpause, &command_update, &command_wait,    &command_push,
 };
 
 struct member {
@@ -72,6 +72,7 @@ static const struct member image_members[] = {
     { "ls", &command_images },
     { "prune", &command_image_prune },
     { "pull", &command_pull },
+    { "push", &command_push },
     { "rm", &command_rmi },
     { "save", &command_save },
     { "tag", &command_tag },

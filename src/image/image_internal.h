@@ -48,6 +48,11 @@ struct image_registration {
 int image_register(struct image_service *images, const struct image_registration *registration,
                    char ret_id[static DIGEST_LEN + 1], struct error *err);
 
+// The image is in a registry now: add the digest by which it is known there, and its manifest when it had none. The manifest's
+// document must be in content/ already.
+int image_note_push(struct image_service *images, const char *id, const char *manifest_digest,
+                    const char *repo_digest, struct error *err);
+
 // Emit an "image" event with the Actor's ID and its "name" attribute; `config` (may be NULL) gives the labels.
 void image_emit(struct image_service *images, const char *action, const char *actor_id, const char *name,
                 const json_t *config);

@@ -13,6 +13,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "codec/json.h"
+#include "image/blobs.h"
 #include "store/content.h"
 #include "store/meta.h"
 
@@ -270,6 +271,22 @@ int image_register(struct image_service *images, const struct image_registration
     return 0;
 }
 
+int image_note_push(struct image_service *images, const char *id, const char *manifest_digest,
+                    const char *repo_digest, struct error *err)
+{
+    json_t *record CLEANUP(json_cleanup) = NULL;
+    pthread_mutex_lock(&images->lock);
+    int r = meta_get(images->store, META_IMAGES, id, &record, err);
+    if (r == 0) {
+        if (!json_get_string(record, "manifest", NULL))
+            json_set_string(record, "manifest", manifest_digest);
+        add_digest(record, repo_digest);
+        r = meta_put(images->store, META_IMAGES, id, record, err);
+    }
+    pthread_mutex_unlock(&images->lock);
+    return r;
+}
+
 // --- collecting
 void image_acquire_begin(struct image_service *images)
 {
@@ -357,6 +374,7 @@ static char **retire_garbage(struct image_service *images, json_t *report, uint6
                 continue;
             }
             strv_take(&doomed, one);
+            blob_forget(images->store, garbage.layers[i]);
             if (report)
                 json_array_append_new(report, json_pack("{s:s}", "Deleted", garbage.layers[i]));
         }

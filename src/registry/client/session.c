@@ -16,7 +16,12 @@
 #include <strings.h>
 #include <unistd.h>
 
-enum { REDIRECTS_MAX = 10, TOKEN_ANSWER_MAX = 1 << 20, ERROR_ANSWER_MAX = 64 * 1024 };
+enum {
+    REDIRECTS_MAX = 10,
+    TOKEN_ANSWER_MAX = 1 << 20,
+    ERROR_ANSWER_MAX = 64 * 1024,
+    UNCONDITIONAL_TIMEOUT_S = 5
+};
 
 // --- which registries may be spoken to in the clear
 static bool is_in_cidr(const char *host, const char *cidr)
@@ -130,9 +135,16 @@ static int status_error(struct transfer *transfer, struct error *err)
 static char *token_query(const struct registry_repository *repository, const struct auth_challenge *challenge)
 {
     struct str query = STR_INIT;
-    CLEANUP(cleanup_free) char *scope = xasprintf("repository:%s:pull", repository->name);
+    CLEANUP(cleanup_free)
+    char *scope =
+        xasprintf("repository:%s:%s", repository->name, repository->options.is_push ? "pull,push" : "pull");
     str_append(&query, "scope=");
     auth_append_escaped(&query, scope);
+    for (size_t i = 0; repository->mount_from && repository->mount_from[i]; i++) {
+        CLEANUP(cleanup_free) char *other = xasprintf("repository:%s:pull", repository->mount_from[i]);
+        str_append(&query, "&scope=");
+        auth_append_escaped(&query, other);
+    }
     if (challenge->service) {
         str_append(&query, "&service=");
         auth_append_escaped(&query, challenge->service);
@@ -334,6 +346,99 @@ int session_get(struct registry_repository *repository, struct transfer *transfe
     }
 }
 
+static bool is_home_url(const struct registry_repository *repository, const char *url)
+{
+    CLEANUP(url_parts_done) struct url_parts home = { 0 }, here = { 0 };
+    return url_split(repository->base, &home) && url_split(url, &here) && is_same_origin(&home, &here);
+}
+
+// `path` may be a whole URL (a Location of an upload): its place is judged like a redirect's.
+static int aim(struct registry_repository *repository, const char *path, struct transfer_request *request,
+               char **ret_url, struct error *err)
+{
+    if (path[0] == '/') {
+        *ret_url = xasprintf("%s%s", repository->base, path);
+        request->url = *ret_url;
+        return 0;
+    }
+    CLEANUP(url_parts_done) struct url_parts to = { 0 }, home = { 0 };
+    if (!url_split(path, &to) || !url_split(repository->base, &home))
+        return error_set(err, ERROR_INVALID, "registry names no usable place for an upload: %s", path);
+    if (!is_same_origin(&to, &home)) {
+        CLEANUP(cleanup_free) char *host = xasprintf("%s:%s", to.host, to.port);
+        bool is_insecure = registry_is_insecure(host, repository->insecure);
+        if (streq(to.scheme, "http") && (streq(home.scheme, "https") || !is_insecure))
+            return error_set(err, ERROR_DENIED, "upload to %s would go in the clear: refused", path);
+        request->is_unverified = is_insecure;
+        request->authorization = NULL;
+        request->ca_file = NULL;
+    }
+    *ret_url = xstrdup(path);
+    request->url = *ret_url;
+    return 0;
+}
+
+static int send_once(struct registry_repository *repository, struct transfer *transfer,
+                     const struct session_request *what, const char *authorization, bool *ret_is_home,
+                     char **ret_url, struct error *err)
+{
+    struct transfer_request request = plain_request(repository, NULL);
+    request.authorization = authorization;
+    request.headers = what->headers;
+    request.method = what->method;
+    request.body = what->body;
+    request.body_n = what->body_n;
+    request.stream = what->stream;
+    request.on_sent = what->on_sent;
+    request.sent_context = what->sent_context;
+    if (what->is_unconditional) {
+        request.is_cancelled = NULL;
+        request.timeout_s = UNCONDITIONAL_TIMEOUT_S;
+    }
+    free(TAKE_PTR(*ret_url));
+    if (aim(repository, what->path, &request, ret_url, err) < 0)
+        return -1;
+    *ret_is_home = is_home_url(repository, *ret_url);
+    for (int hop = 0; hop <= REDIRECTS_MAX; hop++) {
+        if (transfer_begin(transfer, &request, err) < 0)
+            return -1;
+        if (!is_redirect(transfer->status))
+            return 0;
+        if (what->stream)
+            return error_set(err, ERROR_UNAVAILABLE, "%s \"%s\": redirected amid an upload", what->method,
+                             *ret_url);
+        if (follow(repository, transfer, ret_url, authorization, &request, err) < 0)
+            return -1;
+        *ret_is_home = is_home_url(repository, *ret_url);
+    }
+    return error_set(err, ERROR_INVALID, "%s \"%s\": stopped after %d redirects", what->method, *ret_url,
+                     REDIRECTS_MAX);
+}
+
+int session_send(struct registry_repository *repository, struct transfer *transfer,
+                 const struct session_request *what, char **ret_url, struct error *err)
+{
+    CLEANUP(cleanup_free) char *url = NULL;
+    for (int attempt = 0;; attempt++) {
+        unsigned seen;
+        bool is_home;
+        CLEANUP(cleanup_free) char *authorization = current_authorization(repository, &seen);
+        if (send_once(repository, transfer, what, authorization, &is_home, &url, err) < 0)
+            return -1;
+        if (transfer->status >= 200 && transfer->status < 300) {
+            if (ret_url)
+                *ret_url = TAKE_PTR(url);
+            return 0;
+        }
+        bool can_answer = transfer->status == 401 && is_home && attempt < 2 && !what->stream &&
+                          (transfer->challenge.has_basic || transfer->challenge.has_bearer);
+        if (!can_answer || (!transfer->challenge.has_bearer && authorization && attempt > 0))
+            return status_error(transfer, err);
+        if (authorise(repository, &transfer->challenge, seen, err) < 0)
+            return -1;
+    }
+}
+
 // --- opening
 static int ping(struct registry_repository *repository, const char *scheme, const char *host,
                 struct error *err)
@@ -384,6 +489,7 @@ int registry_open(const char *domain, const char *name, const struct registry_cr
     repository->options = *options;
     repository->name = xstrdup(name);
     repository->insecure = strv_copy(options->insecure);
+    repository->mount_from = strv_copy(options->mount_from);
     repository->is_unverified = registry_is_insecure(host, repository->insecure);
     repository->ca_file = find_ca_file(options->certificates_root, host);
     if (credentials) {
@@ -429,5 +535,6 @@ void registry_close(struct registry_repository *repository)
     free(repository->ca_file);
     free(repository->name);
     strv_free(repository->insecure);
+    strv_free(repository->mount_from);
     free(repository);
 }
