@@ -45,6 +45,7 @@ static request_handler *const handlers[] = {
     [WIRE_CONTAINER_ATTACH_WS] = api_container_attach_ws,
     [WIRE_CONTAINER_CHECKPOINT] = api_container_checkpoint,
     [WIRE_SYSTEM_DF] = api_system_df,
+    [WIRE_SYSTEM_FSCK] = api_fsck,
     [WIRE_CONTAINER_CHANGES] = api_container_changes,
     [WIRE_CONTAINER_EXPORT] = api_container_export,
     [WIRE_CONTAINER_ARCHIVE_STAT] = api_container_archive_stat,

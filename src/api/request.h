@@ -74,7 +74,7 @@ request_handler api_container_list, api_container_create, api_container_inspect,
     api_container_update, api_container_wait, api_container_attach, api_container_remove, api_container_prune;
 request_handler api_container_stats, api_container_logs_clear, api_container_attach_ws,
     api_container_checkpoint;
-request_handler api_system_df;
+request_handler api_system_df, api_fsck;
 request_handler api_container_changes, api_container_export, api_container_archive_stat,
     api_container_archive_get, api_container_archive_put, api_commit;
 request_handler api_exec_create, api_exec_start, api_exec_inspect, api_exec_resize;

@@ -84,11 +84,10 @@ static const struct member network_members[] = { { "inspect", &command_network_i
                                                  { "ls", &command_network_ls },
                                                  { "list", &command_network_ls },
                                                  { NULL, NULL } };
-static const struct member system_members[] = { { "df", &command_system_df },
-                                                { "events", &command_events },
-                                                { "info", &command_info },
-                                                { "prune", &command_system_prune },
-                                                { NULL, NULL } };
+static const struct member system_members[] = {
+    { "df", &command_system_df }, { "events", &command_events },      { "fsck", &command_system_fsck },
+    { "info", &command_info },    { "prune", &command_system_prune }, { NULL, NULL }
+};
 static const struct member volume_members[] = {
     { "clone", &command_volume_clone },     { "create", &command_volume_create },
     { "inspect", &command_volume_inspect }, { "ls", &command_volume_ls },

@@ -13,6 +13,8 @@ static const struct wire_route routes[] = {
     { WIRE_EVENTS, "GET", "/events", 0, "Stream of what happens; since, until, filters" },
     { WIRE_NOT_YET, "POST", "/auth", 0, "Check registry credentials" },
     { WIRE_SYSTEM_DF, "GET", "/system/df", 125, "Disk space by kind of object; type, verbose" },
+    { WIRE_SYSTEM_FSCK, "POST", "/system/fsck", 0,
+      "Verify everything that is on disk (skiff's own); quick, repair" },
     // --- containers
     { WIRE_CONTAINER_LIST, "GET", "/containers/json", 0, "List; all, limit, filters" },
     { WIRE_CONTAINER_CREATE, "POST", "/containers/create", 0, "Create; name" },

@@ -40,6 +40,7 @@ enum wire_route_id {
     WIRE_CONTAINER_ATTACH_WS,
     WIRE_CONTAINER_CHECKPOINT, // answered as not offered
     WIRE_SYSTEM_DF,
+    WIRE_SYSTEM_FSCK, // of skiff's own
     WIRE_CONTAINER_CHANGES,
     WIRE_CONTAINER_EXPORT,
     WIRE_CONTAINER_ARCHIVE_STAT,

@@ -1,0 +1,186 @@
+"""A store that looks after itself: fsck, garbage collection, disk usage, deduplication, flatten, diff."""
+import io
+import json
+import os
+import shutil
+import sqlite3
+import tarfile
+
+import pytest
+
+import registry
+from engine import json_lines, make_tar, wait_until
+
+
+def fsck(engine, **query):
+    text = "&".join(f"{k}={v}" for k, v in query.items())
+    status, _, answer = engine.api("POST", f"/system/fsck?{text}")
+    assert status == 200, answer
+    lines = json_lines(answer)
+    assert lines[-1]["Type"] == "summary", lines
+    return [line for line in lines if line["Type"] == "finding"], lines[-1]
+
+
+def import_files(engine, reference, files, changes=()):
+    return engine.import_image(make_tar(files), reference, changes)
+
+
+def layers_of(engine, reference):
+    return engine.api("GET", f"/images/{reference}/json")[2]["RootFS"]["Layers"]
+
+
+def layer_path(engine, diff_id):
+    return engine.data_root / "layers" / diff_id.split(":")[1]
+
+
+@pytest.fixture
+def stocked(fresh_engine, busybox_rootfs):
+    """An engine of its own with busybox and an image of a few files."""
+    fresh_engine.import_image(busybox_rootfs)
+    import_files(fresh_engine, "few:latest", [("a", b"A" * 5000), ("d", None), ("d/b", b"B" * 70000), ("l", "a")])
+    return fresh_engine
+
+
+# --- fsck
+
+def test_fsck_of_a_whole_store(stocked):
+    stocked.docker("run", "--name", "cc", "busybox", "true")
+    for query in ({}, {"quick": 1}, {"repair": "yes"}, {"repair": "drop"}):
+        findings, summary = fsck(stocked, **query)
+        assert findings == [] and summary["Findings"] == summary["Repaired"] == 0
+        assert summary["Bytes"] > 75000
+    done = stocked.skiff("system", "fsck")
+    assert "everything is in order" in done.stdout and done.stderr == ""
+    assert json_lines(stocked.skiff("system", "fsck", "--format", "json").stdout.encode())[-1]["Findings"] == 0
+    assert stocked.api("POST", "/system/fsck?repair=maybe")[0] == 400
+    assert stocked.docker("start", "cc").returncode == 0
+
+
+@pytest.mark.parametrize("harm, is_seen_quickly", [
+    ("flip", False), ("cut", True), ("lose", True), ("split", True), ("directory", True)])
+def test_fsck_finds_a_damaged_layer(stocked, harm, is_seen_quickly):
+    diff_id, = layers_of(stocked, "few")
+    layer = layer_path(stocked, diff_id)
+    victim = layer / "fs/d/b"
+    if harm == "flip":
+        with open(victim, "r+b") as f:
+            f.seek(69999)
+            f.write(b"b")
+    elif harm == "cut":
+        os.truncate(victim, 69999)
+    elif harm == "lose":
+        victim.unlink()
+    elif harm == "split":
+        (layer / "split").write_bytes((layer / "split").read_bytes()[:-20])
+    else:
+        shutil.rmtree(layer)
+    findings, _ = fsck(stocked, quick=1)
+    assert bool(findings) == is_seen_quickly
+    findings, summary = fsck(stocked)
+    assert [(f["Kind"], f["Id"], f["NeededBy"]) for f in findings if f["Kind"] == "layer"] == \
+        [("layer", diff_id, ["few:latest"])]
+    assert [f["Id"] for f in findings if f["Kind"] == "image"] == ["few:latest"]
+    assert summary["Repaired"] == 0
+    done = stocked.skiff("system", "fsck", check=False)
+    assert done.returncode == 1 and f"layer {diff_id}: " in done.stdout and "needed by: few:latest" in done.stdout
+    # Nobody knows where it came from: it is told, and goes only when that is wished.
+    findings, _ = fsck(stocked, repair="yes")
+    assert "no registry is known" in next(f for f in findings if f["Kind"] == "layer")["Action"]
+    assert stocked.api("GET", "/images/few/json")[0] == 200
+    findings, _ = fsck(stocked, repair="drop")
+    assert [(f["Id"], f["Action"]) for f in findings if f["Kind"] == "image"] == [("few:latest", "removed")]
+    assert stocked.api("GET", "/images/few/json")[0] == 404 and not layer.exists()
+    assert fsck(stocked) == ([], {**fsck(stocked)[1]})
+    stocked.docker("run", "--rm", "busybox", "true")
+
+
+def test_fsck_leaves_an_image_that_a_container_uses(stocked):
+    stocked.docker("create", "--name", "cc", "few", "a")
+    diff_id, = layers_of(stocked, "few")
+    (layer_path(stocked, diff_id) / "fs/a").write_bytes(b"other")
+    findings, _ = fsck(stocked, repair="drop")
+    image = next(f for f in findings if f["Kind"] == "image")
+    assert not image["Repaired"] and "is made from it" in image["Action"]
+    assert stocked.api("GET", "/images/few/json")[0] == 200
+
+
+def test_fsck_fetches_a_damaged_layer_again(make_engine, busybox_rootfs):
+    engine = make_engine()
+    image = registry.Image([busybox_rootfs, make_tar([("etc/x", b"X" * 9000)])])
+    server = registry.BadRegistry(engine.in_netns())
+    try:
+        name = server.put(image, "lib/box", "v1")
+        engine.docker("pull", "-q", name)
+        engine.docker("run", "-d", "--name", "runs", name, "sleep", "1000")
+        low, high = layers_of(engine, name)
+        (layer_path(engine, high) / "fs/etc/x").write_bytes(b"x" * 9000)
+        (layer_path(engine, low) / "fs/bin/busybox").unlink()
+        identity = engine.api("GET", f"/images/{name}/json")[2]["Id"]
+        (engine.data_root / "blobs/sha256" / identity[7:]).write_bytes(b"{}")
+        findings, summary = fsck(engine, repair="yes")
+        assert {(f["Kind"], f["Id"]) for f in findings} == {("layer", low), ("layer", high), ("document", identity)}
+        assert all(f["Repaired"] for f in findings) and summary["Repaired"] == 3, findings
+        assert "keeps the damaged copy until it is started again" in findings[-1]["Action"]
+        assert fsck(engine)[0] == []
+        assert engine.docker("run", "--rm", name, "cat", "/etc/x").stdout == "X" * 9000
+        engine.docker("restart", "-t", "0", "runs")
+        assert engine.docker("exec", "runs", "head", "-c", "3", "/etc/x").stdout == "XXX"
+        # What comes back is believed only when it has the digest.
+        (layer_path(engine, high) / "fs/etc/x").unlink()
+        server.rules(blobs={image.layers[1]["digest"]: "wrong"})
+        findings, _ = fsck(engine, repair="yes")
+        assert findings and not any(f["Repaired"] for f in findings)
+        assert "cannot be fetched again" in findings[0]["Action"]
+    finally:
+        server.close()
+
+
+def test_fsck_finds_what_belongs_to_nothing(stocked):
+    data = stocked.data_root
+    stocked.docker("volume", "create", "vol")
+    stray, document = data / "layers" / ("e" * 64), data / "blobs/sha256" / ("d" * 64)
+    (stray / "fs").mkdir(parents=True)
+    document.write_bytes(b"{}")
+    (data / "volumes/ghost/_data").mkdir(parents=True)
+    shutil.rmtree(data / "volumes/vol")
+    (data / "containers" / ("c" * 64)).mkdir()
+    (data / "layers/.init/fs/etc/hosts").write_bytes(b"127.0.0.1 evil\n")
+    findings, _ = fsck(stocked)
+    assert {(f["Kind"], f["Id"].split(":")[-1]) for f in findings} == {
+        ("layer", "e" * 64), ("document", "d" * 64), ("volume", "ghost"), ("volume", "vol"), ("container", "c" * 64),
+        ("init layer", ".init/fs")}
+    assert stray.exists() and document.exists()
+    findings, _ = fsck(stocked, repair="yes")
+    assert {f["Kind"]: f["Repaired"] for f in findings if f["Id"] not in ("ghost", "c" * 64)} == {
+        "layer": True, "document": True, "volume": True, "init layer": True}
+    assert not stray.exists() and not document.exists() and (data / "volumes/vol/_data").is_dir()
+    assert {f["Id"] for f in fsck(stocked)[0]} == {"ghost", "c" * 64}
+    stocked.restart()
+    assert fsck(stocked)[0] == []
+    stocked.docker("run", "--rm", "-v", "vol:/v", "busybox", "true")
+
+
+def test_fsck_beside_a_working_engine(stocked):
+    """Containers come and go, images come and go, and neither is taken for damage nor held up."""
+    import threading
+    stop, failures = threading.Event(), []
+
+    def work():
+        n = 0
+        while not stop.is_set():
+            n += 1
+            try:
+                stocked.docker("run", "--rm", "-v", f"w{n}:/w", "busybox", "true")
+                import_files(stocked, f"t{n}:latest", [("f", os.urandom(50000))])
+                stocked.docker("rmi", f"t{n}")
+            except AssertionError as e:
+                failures.append(e)
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        for _ in range(25):
+            assert fsck(stocked)[0] == []
+    finally:
+        stop.set()
+        thread.join()
+    assert not failures
