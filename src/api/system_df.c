@@ -3,10 +3,9 @@
 #include "api/disk_usage.h"
 #include "api/image_document.h"
 #include "api/volume_document.h"
-#include "base/map.h"
 #include "base/mem.h"
 #include "http/http.h"
-#include "store/layer.h"
+#include "store/usage.h"
 
 static int parse_types(const struct request *request, unsigned *ret, struct error *err)
 {
@@ -31,53 +30,22 @@ static int parse_types(const struct request *request, unsigned *ret, struct erro
     return 0;
 }
 
-// --- images: a layer is kept once, so what several images have is shared by them.
-struct layer_use {
-    uint64_t bytes;
-    size_t images;
+// --- images: a layer is kept once, so what several images have is shared by them. What is counted is blocks on disk.
+struct image_usage {
+    struct image **images;
+    struct container_info **containers;
+    struct usage_group *groups;
+    size_t count;
+    struct usage_total total;
 };
 
-static void layers_done(struct map *layers)
+static void image_usage_done(struct image_usage *u)
 {
-    size_t at = 0;
-    for (const struct map_entry *e; (e = map_next(layers, &at));)
-        free(e->value);
-    map_done(layers);
-}
-
-// Every layer of every image with its size; an image that has a layer twice counts once. The sum of all of them.
-static int64_t count_layers(const struct request *request, struct image **images, struct map *layers)
-{
-    int64_t total = 0;
-    for (size_t i = 0; images[i]; i++)
-        for (size_t k = 0; images[i]->diff_ids && images[i]->diff_ids[k]; k++) {
-            const char *id = images[i]->diff_ids[k];
-            struct layer_use *use = map_get(layers, id);
-            struct layer_info layer = { 0 };
-            struct error ignored;
-            bool is_again = false;
-            for (size_t before = 0; before < k; before++)
-                is_again |= streq(images[i]->diff_ids[before], id);
-            if (!use) {
-                (void)layer_get(request->engine->store, id, &layer, &ignored);
-                use = NEW(struct layer_use);
-                use->bytes = layer.size_bytes;
-                total += (int64_t)use->bytes;
-                map_put(layers, id, use);
-            }
-            use->images += !is_again;
-        }
-    return total;
-}
-
-static int64_t shared_bytes(const struct image *image, const struct map *layers)
-{
-    int64_t shared = 0;
-    for (size_t k = 0; image->diff_ids && image->diff_ids[k]; k++) {
-        const struct layer_use *use = map_get(layers, image->diff_ids[k]);
-        shared += use && use->images > 1 ? (int64_t)use->bytes : 0;
-    }
-    return shared;
+    for (size_t i = 0; u->groups && i < u->count; i++)
+        strv_free((char **)(uintptr_t)u->groups[i].digests);
+    free(u->groups);
+    container_list_free(u->containers);
+    image_list_free(u->images);
 }
 
 static int64_t count_containers(struct container_info **containers, const char *image_id)
@@ -88,23 +56,44 @@ static int64_t count_containers(struct container_info **containers, const char *
     return count;
 }
 
+static int measure_images(const struct request *request, struct image_usage *u, struct error *err)
+{
+    if (image_list(request->engine->images, &u->images, err) < 0)
+        return -1;
+    u->containers = container_list(request->engine->containers, true);
+    while (u->images[u->count])
+        u->count++;
+    u->groups = xcalloc(u->count + 1, sizeof *u->groups);
+    for (size_t i = 0; i < u->count; i++) {
+        const struct image *image = u->images[i];
+        char **digests = NULL;
+        strv_push(&digests, image->id);
+        if (image->manifest_digest)
+            strv_push(&digests, image->manifest_digest);
+        u->groups[i] = (struct usage_group){ .diff_ids = image->diff_ids,
+                                             .digests = digests,
+                                             .is_held = count_containers(u->containers, image->id) > 0 };
+    }
+    return store_usage(request->engine->store, u->groups, u->count, &u->total, err);
+}
+
 static int gather_images(const struct request *request, struct disk_usage *usage, struct error *err)
 {
-    CLEANUP(layers_done) struct map layers = MAP_INIT;
-    struct image **images = NULL;
-    if (image_list(request->engine->images, &images, err) < 0)
+    CLEANUP(image_usage_done) struct image_usage u = { 0 };
+    if (measure_images(request, &u, err) < 0)
         return -1;
-    struct container_info **containers = container_list(request->engine->containers, true);
-    usage->layers_bytes = count_layers(request, images, &layers);
+    usage->layers_bytes = (int64_t)u.total.bytes;
+    usage->reclaimable_bytes = (int64_t)u.total.reclaimable_bytes;
     usage->images = json_array();
-    for (size_t i = 0; images[i]; i++) {
+    for (size_t i = 0; i < u.count; i++) {
         json_t *document =
-            image_summary_document(request, images[i], count_containers(containers, images[i]->id));
-        json_set_int(document, "SharedSize", shared_bytes(images[i], &layers));
+            image_summary_document(request, u.images[i], count_containers(u.containers, u.images[i]->id));
+        json_set_int(document, "Size", (int64_t)u.groups[i].bytes);
+        if (json_object_get(document, "VirtualSize"))
+            json_set_int(document, "VirtualSize", (int64_t)u.groups[i].bytes);
+        json_set_int(document, "SharedSize", (int64_t)u.groups[i].shared_bytes);
         json_array_append_new(usage->images, document);
     }
-    container_list_free(containers);
-    image_list_free(images);
     return 0;
 }
 

@@ -84,7 +84,7 @@ int image_tag(struct image_service *images, const char *name, const char *new_re
 int image_remove(struct image_service *images, const char *name, bool is_forced, json_t **ret_report,
                  struct error *err);
 // Remove images without tags (all_unused: also tagged ones) that no container uses and for which keeps() (NULL: none) is false;
-// it must not call the service. Report as image_remove; bytes freed.
+// it must not call the service. Report as image_remove; bytes that came free on disk, to the block.
 typedef bool image_keeper(void *context, const struct image *image);
 int image_prune(struct image_service *images, bool all_unused, image_keeper *keeps, void *context,
                 json_t **ret_report, uint64_t *ret_bytes, struct error *err);

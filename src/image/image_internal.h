@@ -72,5 +72,6 @@ int image_load_summary(struct image_service *images, const char *id, struct imag
 int image_ids(struct image_service *images, bool with_lingering, char ***ret, struct error *err);
 // The record under META_IMAGES, with one more key taken or changed by `change`; lock held.
 int image_put_record(struct image_service *images, const char *id, const json_t *record, struct error *err);
-// Delete layers and documents that no image needs, unless something is being acquired (then later). No lock held.
+// Delete layers and documents that no image needs, unless something is being acquired (then later). No lock held. *ret_bytes (may be
+// NULL) grows by what came free on disk, to the block.
 void image_sweep(struct image_service *images, json_t *report, uint64_t *ret_bytes);

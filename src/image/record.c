@@ -16,6 +16,7 @@
 #include "image/blobs.h"
 #include "store/content.h"
 #include "store/meta.h"
+#include "store/usage.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -331,31 +332,33 @@ static int note_needed(void *context, const char *key, const json_t *document)
 struct garbage {
     const struct needed *needed;
     char **layers;
-    uint64_t bytes;
 };
 
 static int note_garbage(void *context, const char *key, const json_t *document)
 {
     struct garbage *garbage = context;
-    if (map_get(&garbage->needed->keys, key))
-        return 0;
-    strv_push(&garbage->layers, key);
-    garbage->bytes += (uint64_t)json_get_int(document, "size", 0);
+    (void)document;
+    if (!map_get(&garbage->needed->keys, key))
+        strv_push(&garbage->layers, key);
     return 0;
 }
 
-static void delete_documents(struct image_service *images, const struct needed *needed)
+// Bytes that came free on disk.
+static uint64_t delete_documents(struct image_service *images, const struct needed *needed)
 {
+    uint64_t bytes = 0;
     DIR *d = dir_open_at(store_root_fd(images->store), "blobs/sha256");
     for (struct dirent *e; d && (e = dir_next(d));) {
         char *digest CLEANUP(cleanup_free) = xasprintf("sha256:%s", e->d_name);
-        if (digest_is_valid(digest) && !map_get(&needed->keys, digest))
-            (void)unlinkat(dirfd(d), e->d_name, 0);
-        else if (str_has_suffix(e->d_name, ".tmp")) // a write that a crash cut short
+        if (digest_is_valid(digest) && !map_get(&needed->keys, digest)) {
+            uint64_t n = content_disk_bytes(images->store, digest);
+            bytes += unlinkat(dirfd(d), e->d_name, 0) == 0 ? n : 0;
+        } else if (str_has_suffix(e->d_name, ".tmp")) // a write that a crash cut short
             (void)unlinkat(dirfd(d), e->d_name, 0);
     }
     if (d)
         closedir(d);
+    return bytes;
 }
 
 // Records go and directories get out of sight while the lock is held, so that no one finds a layer that is about to go;
@@ -363,7 +366,7 @@ static void delete_documents(struct image_service *images, const struct needed *
 static char **retire_garbage(struct image_service *images, json_t *report, uint64_t *ret_bytes)
 {
     struct needed needed = { MAP_INIT };
-    struct garbage garbage = { &needed, NULL, 0 };
+    struct garbage garbage = { &needed, NULL };
     struct error err;
     char **doomed = NULL, *one;
     if (meta_each(images->store, META_IMAGES, note_needed, &needed, &err) == 0 &&
@@ -378,9 +381,9 @@ static char **retire_garbage(struct image_service *images, json_t *report, uint6
             if (report)
                 json_array_append_new(report, json_pack("{s:s}", "Deleted", garbage.layers[i]));
         }
-        delete_documents(images, &needed);
+        uint64_t bytes = delete_documents(images, &needed);
         if (ret_bytes)
-            *ret_bytes += garbage.bytes;
+            *ret_bytes += bytes;
     }
     strv_free(garbage.layers);
     map_done(&needed.keys);
@@ -395,6 +398,8 @@ void image_sweep(struct image_service *images, json_t *report, uint64_t *ret_byt
     if (!images->wants_sweep)
         doomed = retire_garbage(images, report, ret_bytes);
     pthread_mutex_unlock(&images->lock);
+    if (ret_bytes)
+        *ret_bytes += store_doomed_bytes(images->store, doomed);
     for (size_t i = 0; doomed && doomed[i]; i++) {
         struct error err;
         if (layer_discard(images->store, doomed[i], &err) < 0)

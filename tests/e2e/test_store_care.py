@@ -1,15 +1,42 @@
 """A store that looks after itself: fsck, garbage collection, disk usage, deduplication, flatten, diff."""
-import io
-import json
+import contextlib
 import os
 import shutil
-import sqlite3
+import subprocess
 import tarfile
+import time
 
 import pytest
 
 import registry
 from engine import json_lines, make_tar, wait_until
+
+
+@contextlib.contextmanager
+def loop_file_system(kind, folder, size=600 << 20):
+    """A new file system of this kind, mounted; skips where kernel or tools have none."""
+    tool = shutil.which(f"mkfs.{kind}")
+    if not tool or kind not in open("/proc/filesystems").read().split():
+        pytest.skip(f"no {kind} here")
+    disk, mounted = folder / f"{kind}.img", folder / kind
+    mounted.mkdir()
+    with open(disk, "wb") as f:
+        f.truncate(size)
+    subprocess.run([tool, "-q", disk], check=True, capture_output=True)
+    subprocess.run(["mount", "-o", "loop", disk, mounted], check=True)
+    try:
+        yield mounted
+    finally:
+        subprocess.run(["umount", "-l", mounted], check=True)  # whoever failed may have an engine on it
+
+
+def sync(path):
+    subprocess.run(["sync", "-f", str(path)], check=True)
+
+
+def statfs_used(path):
+    st = os.statvfs(path)
+    return (st.f_blocks - st.f_bfree) * st.f_frsize
 
 
 def fsck(engine, **query):
@@ -184,3 +211,89 @@ def test_fsck_beside_a_working_engine(stocked):
         stop.set()
         thread.join()
     assert not failures
+
+
+# --- sizes
+
+def du(*paths):
+    """Bytes on disk of files and trees, each inode once."""
+    seen, total = set(), 0
+    for path in paths:
+        for st in [os.lstat(path)] + [os.lstat(os.path.join(d, n)) for d, names, files in os.walk(path)
+                                      for n in names + files]:
+            if st.st_ino not in seen:
+                seen.add(st.st_ino)
+                total += st.st_blocks * 512
+    return total
+
+
+def on_disk(engine):
+    """What belongs to images: every layer but the init layer, and every document."""
+    layers, blobs = engine.data_root / "layers", engine.data_root / "blobs/sha256"
+    return du(*[p for p in layers.iterdir() if p.name != ".init"], *blobs.iterdir())
+
+
+def odd_files(seed):
+    """Small and large files, directories with many names, links, and long attributes: whatever takes blocks."""
+    linked = tarfile.TarInfo("again")
+    linked.type, linked.linkname = tarfile.LNKTYPE, "large"
+    noted = tarfile.TarInfo("noted")
+    noted.pax_headers = {"SCHILY.xattr.user.note": "n" * 3000}
+    return [("large", os.urandom(300_001)), (linked, None), (noted, b"x"), ("seed", seed), ("link", "large"),
+            ("longlink", "x/" * 400), ("dir", None)] + \
+        [(f"dir/{'name' * 20}{n}", b"%d" % n * (n % 7)) for n in range(300)]
+
+
+def test_system_df_is_exact(stocked):
+    image = registry.Image([make_tar(odd_files(b"low")), make_tar([("top", b"T" * 10000)])])
+    other = registry.Image([make_tar(odd_files(b"low")), make_tar([("top", b"other")])])
+    server = registry.BadRegistry(stocked.in_netns())
+    try:
+        low, = set(image.config["rootfs"]["diff_ids"]) & set(other.config["rootfs"]["diff_ids"]) or [None]
+        for tag, one in (("one", image), ("two", other)):
+            stocked.docker("pull", "-q", server.put(one, "lib/x", tag))
+    finally:
+        server.close()
+    for _ in range(2):  # measured, and remembered
+        df = stocked.api("GET", "/v1.44/system/df")[2]
+        assert df["LayersSize"] == on_disk(stocked) == df["LayersReclaimable"]
+    stocked.docker("create", "--name", "holds", f"{server.host}/lib/x:one", "sh")
+    df = stocked.api("GET", "/v1.44/system/df")[2]
+    by_tag = {tag: i for i in df["Images"] for tag in i["RepoTags"]}
+    one, two = by_tag[f"{server.host}/lib/x:one"], by_tag[f"{server.host}/lib/x:two"]
+    blobs = stocked.data_root / "blobs/sha256"
+    if low:
+        assert one["SharedSize"] == two["SharedSize"] == du(layer_path(stocked, low))
+    assert df["LayersReclaimable"] == df["LayersSize"] - one["Size"]
+    assert one["Size"] == du(*[layer_path(stocked, d) for d in image.config["rootfs"]["diff_ids"]],
+                             blobs / one["Id"][7:], blobs / registry.digest(image.manifest_bytes)[7:])
+    summary = stocked.api("GET", "/v1.52/system/df?verbose=1")
+    assert summary[0] in (200, 400)
+
+
+def test_prune_reports_what_it_frees(stocked):
+    import_files(stocked, "odd:latest", odd_files(b"1"))
+    import_files(stocked, "odd:latest", odd_files(b"2"))  # the first one dangles now
+    for arguments, wanted in ((("-f",), 1), (("-a", "-f"), 3)):
+        before = on_disk(stocked)
+        expected = [i for i in stocked.api("GET", "/images/json?all=1")[2]]
+        answer = stocked.api("POST", "/images/prune?filters=" +
+                             ('{"dangling":["false"]}' if "-a" in arguments else "{}"))[2]
+        assert len([d for d in answer["ImagesDeleted"] if "Untagged" not in d]) >= wanted
+        assert answer["SpaceReclaimed"] == before - on_disk(stocked) > 0
+        assert len(expected) > len(stocked.api("GET", "/images/json?all=1")[2])
+    assert on_disk(stocked) == 0
+
+
+def test_prune_frees_as_much_of_the_file_system(make_engine, busybox_rootfs, tmp_path):
+    """The same against statfs, on a file system of its own."""
+    with loop_file_system("ext4", tmp_path) as mounted:
+        engine = make_engine("--data-root", mounted / "data")
+        import_files(engine, "odd:latest", odd_files(b"1"))
+
+        def used():  # the records' own file grows by writing down that they are gone
+            sync(mounted)
+            return statfs_used(mounted) - du(*(mounted / "data").glob("meta.db*"))
+        before = used()
+        status, _, answer = engine.api("POST", '/images/prune?filters={"dangling":["false"]}')
+        assert status == 200 and answer["SpaceReclaimed"] == before - used() > 300_000
