@@ -65,6 +65,7 @@ static const struct member container_members[] = {
     { NULL, NULL },
 };
 static const struct member image_members[] = {
+    { "gc", &command_image_gc },
     { "history", &command_history },
     { "import", &command_import },
     { "inspect", &command_image_inspect },

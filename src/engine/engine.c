@@ -76,7 +76,8 @@ static int open_services(struct engine *engine, struct error *err)
                                &engine->containers, err);
     if (r == 0)
         volume_service_settle(engine->volumes);
-    return r;
+    return r < 0 ? r
+                 : engine_gc_start(engine->images, &engine->options.gc, o->gc_interval_s, &engine->gc, err);
 }
 
 int engine_open(const struct engine_options *options, struct engine **ret, struct error *err)
@@ -99,6 +100,7 @@ void engine_close(struct engine *engine)
 {
     if (!engine)
         return;
+    engine_gc_stop(engine->gc);
     if (engine->containers)
         container_service_close(engine->containers);
     volume_service_close(engine->volumes);

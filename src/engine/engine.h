@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "container/container.h"
 #include "engine/events.h"
+#include "engine/gc.h"
 #include "image/image.h"
 #include "network/network.h"
 #include "store/store.h"
@@ -21,6 +22,8 @@ struct engine_options {
     const char *log_driver; // NULL: "json-file"
     char **log_options;     // strv "key=value"
     bool is_debug;
+    struct image_gc_policy gc;
+    int gc_interval_s;
 };
 
 struct engine {
@@ -33,6 +36,7 @@ struct engine {
     struct volume_service *volumes;
     struct container_service *containers;
     struct engine_events *events;
+    struct engine_gc *gc; // NULL: no policy
 };
 
 // Opens the store (which locks the data root), then images, networks, volumes, containers (which finds what still runs).

@@ -57,6 +57,7 @@ int image_service_open(struct store *store, const struct image_options *options,
     images->options = *options;
     images->options.insecure_registries = strv_copy(options->insecure_registries);
     pthread_mutex_init(&images->lock, NULL);
+    pthread_mutex_init(&images->use_lock, NULL);
     if (recover(images, err) < 0) {
         image_service_close(images);
         return -1;
@@ -72,6 +73,8 @@ void image_service_close(struct image_service *images)
         return;
     strv_free(images->options.insecure_registries);
     pthread_mutex_destroy(&images->lock);
+    image_uses_done(images);
+    pthread_mutex_destroy(&images->use_lock);
     free(images);
 }
 

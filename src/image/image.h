@@ -35,6 +35,8 @@ struct image {
     char **diff_ids;         // strv, bottom first
     int64_t created_ns;
     int64_t last_tagged_ns;
+    int64_t added_ns;     // when it came into this store; 0: not known
+    int64_t last_used_ns; // a container was made from it, started or removed, to the hour; 0: never
     uint64_t size_bytes;
     json_t *config; // the whole OCI image configuration
 };
@@ -88,5 +90,8 @@ int image_remove(struct image_service *images, const char *name, bool is_forced,
 typedef bool image_keeper(void *context, const struct image *image);
 int image_prune(struct image_service *images, bool all_unused, image_keeper *keeps, void *context,
                 json_t **ret_report, uint64_t *ret_bytes, struct error *err);
+
+// A container is made from this image (full id), started or removed. Costs nothing but once an hour, when a record is written.
+void image_note_use(struct image_service *images, const char *id);
 
 // Layers of an image kept for the time a container needs them: containers hold the image by id; removal asks is_in_use.

@@ -2,6 +2,7 @@
 // for an image configuration.
 #pragma once
 
+#include "base/map.h"
 #include "image/image.h"
 #include "image/reference.h"
 
@@ -15,7 +16,9 @@ struct image_service {
     pthread_mutex_t lock;
     unsigned
         acquiring; // pulls, loads, imports under way; while there is one, no layer or document is collected
-    bool wants_sweep; // something unreferenced may be there: collect when the last one ends
+    bool wants_sweep;         // something unreferenced may be there: collect when the last one ends
+    pthread_mutex_t use_lock; // guards `uses`; a leaf
+    struct map uses;          // image id -> struct image_use (use.c)
 };
 
 // Bracket whatever brings layers and documents into the store: between the two nothing unreferenced is collected, so that a
@@ -72,6 +75,13 @@ int image_load_summary(struct image_service *images, const char *id, struct imag
 int image_ids(struct image_service *images, bool with_lingering, char ***ret, struct error *err);
 // The record under META_IMAGES, with one more key taken or changed by `change`; lock held.
 int image_put_record(struct image_service *images, const char *id, const json_t *record, struct error *err);
+// Remove an image with all its names unless a container uses it; what it needed alone stays for image_sweep. Appends to the report
+// as image_remove makes it.
+int image_remove_if_unused(struct image_service *images, const char *id, json_t *report, bool *ret_is_removed,
+                           struct error *err);
 // Delete layers and documents that no image needs, unless something is being acquired (then later). No lock held. *ret_bytes (may be
 // NULL) grows by what came free on disk, to the block.
 void image_sweep(struct image_service *images, json_t *report, uint64_t *ret_bytes);
+
+// --- use.c
+void image_uses_done(struct image_service *images);

@@ -127,6 +127,8 @@ int image_load_summary(struct image_service *images, const char *id, struct imag
     image->diff_ids = json_get_strv(record, "diffIds");
     image->created_ns = json_get_int(record, "created", 0);
     image->last_tagged_ns = json_get_int(record, "lastTagged", 0);
+    image->added_ns = json_get_int(record, "added", 0);
+    image->last_used_ns = json_get_int(record, "lastUsed", 0);
     image->size_bytes = (uint64_t)json_get_int(record, "size", 0);
     *ret = image;
     return 0;
@@ -196,6 +198,7 @@ static json_t *new_record(const json_t *config, char *const *diff_ids, uint64_t 
     json_object_set_new(record, "diffIds", json_from_strv(diff_ids));
     json_set_int(record, "size", (int64_t)size);
     json_set_int(record, "created", created);
+    json_set_int(record, "added", time_now_ns());
     json_set_int(record, "lastTagged", 0);
     return record;
 }

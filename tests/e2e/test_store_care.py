@@ -1,7 +1,9 @@
 """A store that looks after itself: fsck, garbage collection, disk usage, deduplication, flatten, diff."""
 import contextlib
+import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import tarfile
 import time
@@ -297,3 +299,124 @@ def test_prune_frees_as_much_of_the_file_system(make_engine, busybox_rootfs, tmp
         before = used()
         status, _, answer = engine.api("POST", '/images/prune?filters={"dangling":["false"]}')
         assert status == 200 and answer["SpaceReclaimed"] == before - used() > 300_000
+
+
+# --- garbage collection by policy
+
+DAY = 86400
+
+
+def age(engine, **days):
+    """Make images look as if they came, and were used last, so many days ago. The engine is stopped meanwhile."""
+    ids = {name: engine.api("GET", f"/images/{name}/json")[2]["Id"] for name in days}
+    engine.stop()
+    with contextlib.closing(sqlite3.connect(engine.data_root / "meta.db")) as database, database:
+        for name, n in days.items():
+            where = "kind = 'images' AND key = ?", (ids[name],)
+            document = json.loads(database.execute(f"SELECT document FROM record WHERE {where[0]}", where[1]).fetchone()[0])
+            then = int((time.time() - n * DAY) * 1e9)
+            document.update({k: then for k in ("added", "lastTagged", "lastUsed") if document.get(k)})
+            database.execute(f"UPDATE record SET document = ? WHERE {where[0]}", (json.dumps(document), *where[1]))
+    engine.start()
+
+
+def gc(engine, **query):
+    text = "&".join(f"{k.replace('_', '-')}={v}" for k, v in query.items())
+    status, _, answer = engine.api("POST", f"/images/gc?{text}")
+    assert status == 200, answer
+    verdicts = {tag.removesuffix(":latest"): (i["Removed"], i["Reason"]) for i in answer["Images"] for tag in i["RepoTags"]}
+    return verdicts, answer
+
+
+def tags(engine):
+    return {tag.removesuffix(":latest") for i in engine.api("GET", "/images/json")[2] for tag in i["RepoTags"] or []}
+
+
+def some_images(engine, *names, changes=()):
+    for name in names:
+        import_files(engine, name, [("name", name.encode() * 5000)], changes)
+
+
+def test_gc_of_what_nobody_uses(stocked):
+    some_images(stocked, "old", "young", "kept", "holding", "fresh")
+    some_images(stocked, "labelled", changes=("LABEL keep=yes",))
+    stocked.docker("create", "--name", "holder", "holding", "x")
+    age(stocked, old=31, young=29, kept=99, holding=99, labelled=99, few=400)
+    rule = {"unused_days": 30, "keep": "kept*&keep=label=keep=yes"}
+    planned, answer = gc(stocked, dry_run=1, **rule)
+    assert {n for n, v in planned.items() if v[0]} == {"old", "few"}
+    assert planned["old"][1] == "unused for 31 days" and planned["kept"][1] == "kept by kept*"
+    assert planned["labelled"][1] == "kept by label=keep=yes" and "is made from it" in planned["holding"][1]
+    assert planned["young"][1] == "used 29 days ago" and "ten minutes" in planned["fresh"][1]
+    assert answer["Report"] == [] and "old" in tags(stocked)
+    before, since = on_disk(stocked), time.time()
+    done, really = gc(stocked, **rule)
+    assert done == planned and really["SpaceReclaimed"] == answer["SpaceReclaimed"] == before - on_disk(stocked) > 0
+    assert tags(stocked) == {"busybox", "young", "kept", "holding", "fresh", "labelled"}
+    events = stocked.docker("events", "--since", str(since - 1), "--until", str(time.time() + 1), "--format",
+                            "{{.Action}} {{.Actor.ID}}").stdout.split("\n")
+    for id in (i["Id"] for i in answer["Images"] if i["Removed"]):
+        assert f"untag {id}" in events and f"delete {id}" in events
+    assert fsck(stocked)[0] == []
+
+
+def test_gc_knows_when_an_image_was_used(stocked):
+    some_images(stocked, "never")
+    age(stocked, busybox=50, never=50)
+    stocked.docker("run", "--rm", "busybox", "true")
+    stocked.kill9()
+    stocked.start()
+    verdicts, answer = gc(stocked, unused_days=30, dry_run=1)
+    assert not verdicts["busybox"][0] and verdicts["never"][0]
+    used = next(i["LastUsed"] for i in answer["Images"] if i["RepoTags"] == ["busybox:latest"])
+    assert used[:13] == time.strftime("%Y-%m-%dT%H", time.gmtime()) or time.gmtime().tm_min == 0
+
+
+def test_gc_keeps_the_last_of_each_repository(stocked):
+    for n in range(5):
+        some_images(stocked, f"app:{n}", f"other:{n}")
+    age(stocked, busybox=100, few=100, **{f"app:{n}": 50 - n for n in range(5)}, **{f"other:{n}": 60 - n for n in range(3)})
+    verdicts, _ = gc(stocked, keep_last=2)
+    assert {n for n, v in verdicts.items() if v[0]} == {"app:0", "app:1", "app:2", "other:0", "other:1", "other:2"}
+    assert verdicts["app:4"][1] == "among the last 2 of app" and "busybox" in tags(stocked)
+    # With an age as well both must say so.
+    age(stocked, **{"app:3": 9, "app:4": 8})
+    verdicts, _ = gc(stocked, keep_last=1, unused_days=30)
+    assert not verdicts["app:3"][0]
+    verdicts, _ = gc(stocked, keep_last=1, unused_days=9)
+    assert verdicts["app:3"][0] and not verdicts["app:4"][0]
+
+
+def test_gc_when_the_disk_is_full(make_engine, busybox_rootfs, tmp_path):
+    with loop_file_system("ext4", tmp_path) as mounted:
+        engine = make_engine("--data-root", mounted / "data")
+        engine.data_root = mounted / "data"
+        for n in range(8):
+            import_files(engine, f"big:{n}", [("data", os.urandom(50 << 20))])
+        age(engine, **{f"big:{n}": 8 - n for n in range(8)})
+        percent = gc(engine, disk_high=99, dry_run=1)[1]["DiskUsedPercent"]
+        high, low = int(percent) - 5, int(percent) - 15
+        verdicts, answer = gc(engine, disk_high=high, disk_low=low)
+        assert {n for n, v in verdicts.items() if v[0]} == {"big:0", "big:1"}, (percent, verdicts)
+        assert "used longest ago" in verdicts["big:0"][1]
+        assert gc(engine, disk_high=high, dry_run=1)[1]["DiskUsedPercent"] < high
+        assert not any(v[0] for v in gc(engine, disk_high=high, disk_low=low)[0].values())
+
+
+def test_gc_on_its_own(make_engine, busybox_rootfs):
+    engine = make_engine("--image-gc-unused-days", "30", "--image-gc-interval", "1", "--image-gc-keep", "kept")
+    engine.import_image(busybox_rootfs)
+    some_images(engine, "old", "kept")
+    age(engine, old=31, kept=31, busybox=29)
+    wait_until(lambda: tags(engine) == {"busybox", "kept"})
+    assert "image old:latest is removed: unused for 31 days" in engine.log()
+    shown = engine.skiff("image", "gc", "--dry-run").stdout.splitlines()
+    assert shown[0].split()[:2] == ["IMAGE", "ID"] and any("stays" in line and "kept by kept" in line for line in shown)
+    assert shown[-1] == "Would reclaim: 0B"
+
+
+def test_gc_without_a_policy(stocked):
+    assert stocked.api("POST", "/images/gc")[0] == 400
+    assert stocked.api("POST", "/images/gc?disk-high=50&disk-low=60")[0] == 400
+    assert stocked.api("POST", "/images/gc?unused-days=1&keep=")[0] == 400
+    assert "no policy" in stocked.skiff("image", "gc", check=False).stderr
