@@ -68,6 +68,7 @@ static request_handler *const handlers[] = {
     [WIRE_IMAGE_PRUNE] = api_image_prune,
     [WIRE_IMAGE_PUSH] = api_image_push,
     [WIRE_IMAGE_GC] = api_image_gc,
+    [WIRE_IMAGE_DEDUP] = api_image_dedup,
     [WIRE_NETWORK_LIST] = api_network_list,
     [WIRE_NETWORK_INSPECT] = api_network_inspect,
     [WIRE_NETWORK_PRUNE] = api_network_prune,

@@ -1,9 +1,10 @@
-// Images that look after themselves (all of it skiff's own): POST /images/gc.
+// Images that look after themselves (all of it skiff's own): POST /images/gc and /images/dedup.
 #include "api/request.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/num.h"
 #include "http/http.h"
+#include "image/dedup.h"
 #include "image/gc.h"
 
 // --- garbage collection
@@ -41,4 +42,18 @@ int api_image_gc(struct request *request, struct error *err)
         image_gc(request->engine->images, &policy, request_flag(request, "dry-run", false), &report, err) < 0)
         return -1;
     return respond_json(request, 200, report);
+}
+
+// --- deduplication
+int api_image_dedup(struct request *request, struct error *err)
+{
+    struct dedup_result result;
+    if (image_dedup(request->engine->images, request_flag(request, "dry-run", false), &result, err) < 0)
+        return -1;
+    json_t *document = json_object();
+    json_set_string(document, "FileSystem", result.file_system);
+    json_set_bool(document, "CanShare", result.can_share);
+    json_set_int(document, "Files", (int64_t)result.files);
+    json_set_int(document, "SpaceSaved", (int64_t)result.saved_bytes);
+    return respond_json(request, 200, document);
 }

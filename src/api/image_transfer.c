@@ -50,6 +50,8 @@ static int pull(struct request *request, const char *from, struct error *err)
                        registry_auth_is_anonymous(&auth) ? NULL : &auth, &sink, err);
     if (r < 0)
         return line_stream_fail(&lines, err);
+    if (request->engine->dedup)
+        engine_dedup_soon(request->engine->dedup);
     return lines.is_begun ? 0 : respond_empty(request, 200);
 }
 

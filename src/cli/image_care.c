@@ -1,4 +1,4 @@
-// skiff image gc.
+// skiff image gc, skiff image dedup.
 #include "cli/commands.h"
 #include "cli/format.h"
 #include "cli/human.h"
@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "codec/json.h"
 
+#include <inttypes.h>
 #include <string.h>
 
 static json_t *gc_row(const json_t *image)
@@ -93,4 +94,39 @@ static const struct option gc_options[] = {
 const struct command command_image_gc = {
     "gc", NULL,  "[OPTIONS]", "Remove images by the engine's policy, or by the one given", gc_options, 0,
     0,    false, run_gc
+};
+
+// --- dedup
+static int run_dedup(struct cli *cli, const struct options *options, struct error *err)
+{
+    json_t *answer CLEANUP(json_cleanup) = NULL;
+    bool is_dry = options_bool(options, "dry-run", false);
+    const char *format = options_string(options, "format", NULL);
+    char saved[HUMAN_MAX];
+    if (cli_call(cli, "POST", is_dry ? "/images/dedup?dry-run=1" : "/images/dedup", NULL, &answer, err) < 0)
+        return -1;
+    if (format)
+        return format_document(cli, format, answer, err);
+    human_size((double)json_get_int(answer, "SpaceSaved", 0), 4, saved);
+    int64_t files = json_get_int(answer, "Files", 0);
+    cli_print(cli, "%" PRId64 " file%s %s blocks with equal ones%s: %s\n", files, files == 1 ? "" : "s",
+              is_dry       ? "could share"
+              : files == 1 ? "shares"
+                           : "share",
+              is_dry ? ", which would save" : ", which saves", saved);
+    if (is_dry && !json_get_bool(answer, "CanShare", false))
+        cli_print(cli, "But the file system (%s) cannot share blocks between files: xfs and btrfs can\n",
+                  json_get_string(answer, "FileSystem", ""));
+    return 0;
+}
+
+static const struct option dedup_options[] = {
+    { "dry-run", 0, OPTION_BOOL, NULL, "Only say what it would save" },
+    { "format", 'f', OPTION_STRING, NULL,
+      "Format output: 'json', or a Go TEMPLATE with .Files .SpaceSaved .FileSystem .CanShare" },
+    OPTION_END,
+};
+const struct command command_image_dedup = {
+    "dedup", NULL,  "[OPTIONS]", "Let equal files of different layers share their blocks", dedup_options, 0,
+    0,       false, run_dedup
 };

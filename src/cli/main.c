@@ -65,6 +65,7 @@ static const struct member container_members[] = {
     { NULL, NULL },
 };
 static const struct member image_members[] = {
+    { "dedup", &command_image_dedup },
     { "gc", &command_image_gc },
     { "history", &command_history },
     { "import", &command_import },

@@ -53,6 +53,9 @@ static const struct option options[] = {
       "unix:///run/skiff/skiff.sock)" },
     { "icc", 0, "icc", OPTION_BOOL, AT(has_icc), NULL,
       "Containers on the default bridge reach each other (default true)" },
+    { "image-dedup", 0, "image-dedup", OPTION_BOOL, AT(dedups_images), NULL,
+      "After a pull let equal files of layers share their blocks, where the\nfile system can (xfs, btrfs; "
+      "default false)" },
     { "image-gc-disk-high", 0, "image-gc-disk-high", OPTION_INT, AT(image_gc_disk_high), "percent",
       "Remove images used longest ago above so much of the disk in use" },
     { "image-gc-disk-low", 0, "image-gc-disk-low", OPTION_INT, AT(image_gc_disk_low), "percent",

@@ -22,6 +22,7 @@ struct daemon_options {
     int image_gc_unused_days, image_gc_keep_last, image_gc_disk_high, image_gc_disk_low; // 0: no such rule
     int image_gc_interval_s;
     char **image_gc_keeps;
+    bool dedups_images;
     bool wants_help, wants_version, wants_validate;
 };
 

@@ -90,6 +90,7 @@ static struct engine_options engine_options_of(const struct daemon_options *o, c
                 .disk_low = (unsigned)o->image_gc_disk_low,
                 .keeps = o->image_gc_keeps },
         .gc_interval_s = o->image_gc_interval_s,
+        .dedups_images = o->dedups_images,
         .network = { .bridge = o->bridge,
                      .bip = o->bip,
                      .mtu = o->mtu,

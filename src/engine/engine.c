@@ -76,6 +76,8 @@ static int open_services(struct engine *engine, struct error *err)
                                &engine->containers, err);
     if (r == 0)
         volume_service_settle(engine->volumes);
+    if (r == 0 && o->dedups_images)
+        engine->dedup = engine_dedup_new(engine->images);
     return r < 0 ? r
                  : engine_gc_start(engine->images, &engine->options.gc, o->gc_interval_s, &engine->gc, err);
 }
@@ -101,6 +103,7 @@ void engine_close(struct engine *engine)
     if (!engine)
         return;
     engine_gc_stop(engine->gc);
+    engine_dedup_free(engine->dedup);
     if (engine->containers)
         container_service_close(engine->containers);
     volume_service_close(engine->volumes);

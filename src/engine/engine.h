@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "container/container.h"
+#include "engine/dedup.h"
 #include "engine/events.h"
 #include "engine/gc.h"
 #include "image/image.h"
@@ -24,6 +25,7 @@ struct engine_options {
     bool is_debug;
     struct image_gc_policy gc;
     int gc_interval_s;
+    bool dedups_images; // after pulls
 };
 
 struct engine {
@@ -36,7 +38,8 @@ struct engine {
     struct volume_service *volumes;
     struct container_service *containers;
     struct engine_events *events;
-    struct engine_gc *gc; // NULL: no policy
+    struct engine_gc *gc;       // NULL: no policy
+    struct engine_dedup *dedup; // NULL: not wished
 };
 
 // Opens the store (which locks the data root), then images, networks, volumes, containers (which finds what still runs).

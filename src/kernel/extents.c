@@ -40,8 +40,7 @@ static void add(struct extents *e, uint64_t physical, uint64_t length, uint32_t 
     e->list[e->count++] = (struct extent){ physical, length, owner };
 }
 
-// Bytes that went into extents.
-static uint64_t add_file(struct extents *e, int fd, uint32_t owner)
+uint64_t extents_add_file(struct extents *e, int fd, uint32_t owner)
 {
     struct {
         struct fiemap map;
@@ -85,7 +84,7 @@ static uint64_t add_children(struct extents *e, int parent, const char *name, ui
         }
         int fd CLEANUP(cleanup_close) =
             S_ISREG(st.st_mode) ? openat(dirfd(dir), d->d_name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC) : FD_NONE;
-        uint64_t bytes = fd >= 0 ? add_file(e, fd, owner) : 0, all = (uint64_t)st.st_blocks * 512;
+        uint64_t bytes = fd >= 0 ? extents_add_file(e, fd, owner) : 0, all = (uint64_t)st.st_blocks * 512;
         rest += all > bytes ? all - bytes : 0;
     }
     if (dir)

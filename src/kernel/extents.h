@@ -18,7 +18,9 @@ void extents_done(struct extents *extents);
 
 // Can files of this file system share blocks (xfs, btrfs)? fd may be O_PATH.
 bool extents_can_share(int fd);
-// The contents of all files below fd (borrowed, a directory) for this owner (a small number). *ret_rest: bytes on disk of what has
+// The contents of the file behind fd (readable) for this owner (a small number). Bytes that went into extents.
+uint64_t extents_add_file(struct extents *extents, int fd, uint32_t owner);
+// The contents of all files below fd (borrowed, a directory) for this owner. *ret_rest: bytes on disk of what has
 // no extent: directories, attributes, small files that lie in their inodes. Best effort: what vanishes meanwhile is left out.
 void extents_add_tree(struct extents *extents, int fd, uint32_t owner, uint64_t *ret_rest);
 // Every stretch of the disk once, with the owners that have it (each once, in no order).

@@ -62,15 +62,16 @@ static void set_disk(json_t *record, uint64_t bytes)
     json_set_int(record, "disk", (int64_t)bytes);
 }
 
-static void set_shared(json_t *record, uint64_t unused)
+static void set_deduped(json_t *record, uint64_t is_shared)
 {
-    (void)unused;
-    json_set_bool(record, "isShared", true);
+    json_set_bool(record, "isDeduped", true);
+    if (is_shared)
+        json_set_bool(record, "isShared", true);
 }
 
-int layer_mark_shared(struct store *store, const char *diff_id, struct error *err)
+int layer_mark_deduped(struct store *store, const char *diff_id, bool is_shared, struct error *err)
 {
-    return change_record(store, diff_id, set_shared, 0, err);
+    return change_record(store, diff_id, set_deduped, is_shared, err);
 }
 
 static int measure(struct usage *u, struct measured *layer, struct error *err)

@@ -27,5 +27,5 @@ int store_usage(struct store *store, struct usage_group *groups, size_t count, s
 uint64_t store_doomed_bytes(struct store *store, char *const *doomed);
 // Bytes on disk of one document; 0 when it is not there.
 uint64_t content_disk_bytes(struct store *store, const char *digest);
-// The layer's files share blocks with others' from now on.
-int layer_mark_shared(struct store *store, const char *diff_id, struct error *err);
+// The layer has been compared with all others; is_shared: its files share blocks with others' from now on.
+int layer_mark_deduped(struct store *store, const char *diff_id, bool is_shared, struct error *err);

@@ -66,6 +66,7 @@ static const struct wire_route routes[] = {
     { WIRE_IMAGE_PRUNE, "POST", "/images/prune", 125, "Remove unused ones; filters dangling" },
     { WIRE_IMAGE_GC, "POST", "/images/gc", 0,
       "Remove by policy (skiff's own); dry-run, unused-days, keep-last, disk-high, disk-low, keep" },
+    { WIRE_IMAGE_DEDUP, "POST", "/images/dedup", 0, "Let equal files share blocks (skiff's own); dry-run" },
     { WIRE_IMAGE_SAVE, "GET", "/images/get", 0, "Several images as one archive; names" },
     { WIRE_NOT_YET, "GET", "/images/search", 0, "Search a registry" },
     { WIRE_IMAGE_SAVE_ONE, "GET", "/images/{name...}/get", 0, "One image as an archive" },

@@ -63,6 +63,8 @@ enum wire_route_id {
     WIRE_IMAGE_PRUNE,
     WIRE_IMAGE_PUSH,
     WIRE_IMAGE_GC, // of skiff's own
+    WIRE_IMAGE_GC,    // of skiff's own
+    WIRE_IMAGE_DEDUP, // the same
     WIRE_NETWORK_LIST,
     WIRE_NETWORK_INSPECT,
     WIRE_NETWORK_PRUNE,

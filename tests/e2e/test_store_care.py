@@ -420,3 +420,87 @@ def test_gc_without_a_policy(stocked):
     assert stocked.api("POST", "/images/gc?disk-high=50&disk-low=60")[0] == 400
     assert stocked.api("POST", "/images/gc?unused-days=1&keep=")[0] == 400
     assert "no policy" in stocked.skiff("image", "gc", check=False).stderr
+
+
+# --- deduplication
+
+def dedup_images(engine):
+    """Two images whose only layers hold the same large files, and some of their own."""
+    common = os.urandom(3_000_001)
+    for n in range(2):
+        owner = tarfile.TarInfo("owned")
+        owner.uid, owner.mode, owner.mtime = 1000 + n, 0o640 + n, 1_000_000 + n
+        import_files(engine, f"d:{n}", [("big", common), (owner, common[:500_000]), ("own", os.urandom(200_000)),
+                                        ("same/size", bytes([n]) * 100_000), ("tiny", b"t" * 100)])
+    return common
+
+
+@pytest.mark.parametrize("kind", ["xfs", "btrfs"])
+def test_dedup_shares_blocks(make_engine, tmp_path, kind):
+    with loop_file_system(kind, tmp_path) as mounted:
+        engine = make_engine("--data-root", mounted / "data")
+        engine.data_root = mounted / "data"
+        common = dedup_images(engine)
+        paths = [layer_path(engine, layers_of(engine, f"d:{n}")[0]) / "fs" for n in range(2)]
+        before = [os.lstat(p / "owned") for p in paths]
+        size = engine.api("GET", "/v1.44/system/df")[2]["LayersSize"]
+        assert size == on_disk(engine)
+        planned = engine.api("POST", "/images/dedup?dry-run=1")[2]
+        sync(mounted)
+        used = statfs_used(mounted)
+        done = engine.api("POST", "/images/dedup")[2]
+        assert done == planned and done["CanShare"] and done["FileSystem"] == kind and done["Files"] == 2
+        assert 3_500_000 <= done["SpaceSaved"] <= 3_600_000
+        for _ in range(100):  # the file system frees in the background
+            sync(mounted)
+            freed = used - statfs_used(mounted)
+            if freed >= done["SpaceSaved"] - 200_000:
+                break
+            time.sleep(0.1)
+        assert abs(freed - done["SpaceSaved"]) < 300_000, (freed, done)
+        # Nothing else is another than before.
+        assert [(p / "big").read_bytes() == common for p in paths] == [True, True]
+        after = [os.lstat(p / "owned") for p in paths]
+        fields = ("st_ino", "st_uid", "st_mode", "st_mtime_ns", "st_nlink")
+        assert [[getattr(s, f) for f in fields] for s in before] == [[getattr(s, f) for f in fields] for s in after]
+        assert fsck(engine)[0] == []
+        # The sizes know of it, du does not.
+        df = engine.api("GET", "/v1.44/system/df")[2]
+        assert df["LayersSize"] == size - done["SpaceSaved"] < on_disk(engine)
+        assert {i["SharedSize"] for i in df["Images"]} == {done["SpaceSaved"]}
+        assert engine.api("POST", "/images/dedup")[2]["Files"] == 0  # again: there is nothing left
+        # The first one to go frees only what is its own, the second one the rest.
+        engine.docker("create", "--name", "holder", "d:1", "x")
+        first = engine.api("POST", '/images/prune?filters={"dangling":["false"]}')[2]["SpaceReclaimed"]
+        assert 300_000 <= first <= 400_000
+        engine.docker("rm", "holder")
+        second = engine.api("POST", '/images/prune?filters={"dangling":["false"]}')[2]["SpaceReclaimed"]
+        assert first + second == df["LayersSize"]
+        engine.stop()
+
+
+def test_dedup_after_a_pull(make_engine, tmp_path):
+    with loop_file_system("xfs", tmp_path) as mounted:
+        engine = make_engine("--data-root", mounted / "data", "--image-dedup")
+        content = os.urandom(1 << 20)
+        server = registry.BadRegistry(engine.in_netns())
+        try:
+            for n in range(2):
+                image = registry.Image([make_tar([("big", content), ("n", b"%d" % n)])])
+                engine.docker("pull", "-q", server.put(image, "lib/x", f"v{n}"))
+        finally:
+            server.close()
+        wait_until(lambda: "1 files share blocks, which saves 1048576 bytes" in engine.log())
+        engine.stop()
+
+
+def test_dedup_where_the_file_system_cannot(make_engine, tmp_path):
+    with loop_file_system("ext4", tmp_path) as mounted:
+        engine = make_engine("--data-root", mounted / "data")
+        dedup_images(engine)
+        status, _, answer = engine.api("POST", "/images/dedup")
+        assert status == 501 and "(ext4) cannot share blocks between files: xfs and btrfs can" in answer["message"]
+        shown = engine.skiff("image", "dedup", "--dry-run").stdout
+        assert "2 files could share blocks with equal ones, which would save: 3.5" in shown and "(ext4) cannot" in shown
+        assert engine.skiff("image", "dedup", check=False).returncode == 1
+        engine.stop()
