@@ -83,6 +83,7 @@ request_handler api_image_list, api_image_create, api_image_inspect, api_image_h
 request_handler api_image_push;
 request_handler api_image_gc;
 request_handler api_image_gc, api_image_dedup;
+request_handler api_image_gc, api_image_dedup, api_image_diff, api_image_flatten;
 request_handler api_network_list, api_network_inspect, api_network_prune;
 request_handler api_volume_list, api_volume_inspect, api_volume_prune;
 request_handler api_volume_create, api_volume_remove, api_volume_clone, api_volume_rename;

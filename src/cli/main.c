@@ -66,6 +66,8 @@ static const struct member container_members[] = {
 };
 static const struct member image_members[] = {
     { "dedup", &command_image_dedup },
+    { "diff", &command_image_diff },
+    { "flatten", &command_image_flatten },
     { "gc", &command_image_gc },
     { "history", &command_history },
     { "import", &command_import },

@@ -282,6 +282,16 @@ int layer_delete(struct store *store, const char *diff_id, struct error *err)
     return layer_retire(store, diff_id, &doomed, err) < 0 ? -1 : layer_discard(store, doomed, err);
 }
 
+int layer_open(struct store *store, const char *diff_id, int *ret, struct error *err)
+{
+    struct layer_info info;
+    if (layer_get(store, diff_id, &info, err) < 0)
+        return -1;
+    char *path CLEANUP(cleanup_free) = layer_relative_path(diff_id);
+    *ret = openat(store->layers_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    return *ret < 0 ? error_errno(err, errno, "open layer %s", diff_id) : 0;
+}
+
 const char *layer_directory(struct store *store)
 {
     return store->layer_dir;

@@ -65,6 +65,8 @@ enum wire_route_id {
     WIRE_IMAGE_GC, // of skiff's own
     WIRE_IMAGE_GC,    // of skiff's own
     WIRE_IMAGE_DEDUP, // the same
+    WIRE_IMAGE_DIFF,
+    WIRE_IMAGE_FLATTEN,
     WIRE_NETWORK_LIST,
     WIRE_NETWORK_INSPECT,
     WIRE_NETWORK_PRUNE,

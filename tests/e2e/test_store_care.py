@@ -1,5 +1,6 @@
 """A store that looks after itself: fsck, garbage collection, disk usage, deduplication, flatten, diff."""
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -504,3 +505,232 @@ def test_dedup_where_the_file_system_cannot(make_engine, tmp_path):
         assert "2 files could share blocks with equal ones, which would save: 3.5" in shown and "(ext4) cannot" in shown
         assert engine.skiff("image", "dedup", check=False).returncode == 1
         engine.stop()
+
+
+# --- images of layers made by hand
+
+def entry(name, content=None, **more):
+    """A TarInfo and its contents for make_tar."""
+    info = tarfile.TarInfo(name)
+    info.mode = 0o755 if content is None else 0o644
+    info.type = tarfile.DIRTYPE if content is None else tarfile.REGTYPE
+    for key, value in more.items():
+        setattr(info, key, value)
+    return info, content
+
+
+def load_layers(engine, reference, layers, config=None, history=None):
+    """An image of these layers (make_tar's entries), through an archive as docker save makes it."""
+    image = registry.Image([make_tar(layer) for layer in layers], compress=None, config=config)
+    if history:
+        image.config["history"] = history
+    config = json.dumps(image.config).encode()
+    names = [f"{n}.tar" for n in range(len(layers))]
+    manifest = [{"Config": "config.json", "RepoTags": [reference], "Layers": names}]
+    archive = make_tar([(n, make_tar(layer)) for n, layer in zip(names, layers)] +
+                       [("config.json", config), ("manifest.json", json.dumps(manifest).encode())])
+    engine.docker("load", "-q", input=archive)
+    return reference
+
+
+def contents(engine, image):
+    """Every file of a container made from the image, as the kernel's overlay shows it."""
+    name = engine.docker("create", image, "x").stdout.strip()
+    exported = engine.docker("export", name, text=False, input=b"").stdout
+    engine.docker("rm", name)
+    files, links = {}, {}
+    with tarfile.open(fileobj=io.BytesIO(exported)) as tar:
+        for m in tar:
+            data = tar.extractfile(m).read() if m.isreg() else b""
+            files[m.name] = (m.type if not m.islnk() else tarfile.REGTYPE, m.mode, m.uid, m.gid, m.mtime,
+                             data, m.linkname if m.issym() else "", m.devmajor, m.devminor,
+                             {k: v for k, v in m.pax_headers.items() if "xattr" in k})
+            if m.islnk():
+                links[m.name] = m.linkname
+    for name, target in links.items():
+        files[name] = files[target]
+    return files, links
+
+
+LAYERS = [
+    [entry("./", mode=0o711), entry("etc"), entry("etc/a", b"a"), entry("etc/b", b"b", uid=5), entry("gone"),
+     entry("gone/x", b"x"), entry("opaque"), entry("opaque/low", b"low"), entry("dir2file"), entry("dir2file/x", b"x"),
+     entry("file2dir", b"file"), entry("twice", b"1"), entry("hard1", b"linked" * 1000),
+     entry("hard2", type=tarfile.LNKTYPE, linkname="hard1"), entry("back"), entry("back/old", b"old")],
+    [entry("etc", mode=0o700), entry("etc/a", b"changed"), entry("etc/.wh.b", b""), entry(".wh.gone", b""),
+     entry("opaque"), entry("opaque/.wh..wh..opq", b""), entry("opaque/mid", b"mid"), entry("dir2file", b"now a file"),
+     entry("file2dir"), entry("file2dir/in", b"in"), entry("twice", b"2"), entry(".wh.back", b"")],
+    [entry("etc/b", b"back again", mode=0o4755), entry("back"), entry("back/new", b"new"), entry("twice", b"3"),
+     entry("node", type=tarfile.CHRTYPE, devmajor=1, devminor=3), entry("pipe", type=tarfile.FIFOTYPE),
+     entry("sym", type=tarfile.SYMTYPE, linkname="../x"),
+     entry("capable", b"c", pax_headers={"SCHILY.xattr.user.k": "v", "mtime": "1234567890.123456789"})],
+    [entry("top", b"top"), entry(".wh.twice", b""), entry("opaque/top", b"top"), entry(".wh.file2dir", b"")],
+]
+HISTORY = [{"created_by": "layer 1"}, {"created_by": "ENV a=b", "empty_layer": True}, {"created_by": "layer 2"},
+           {"created_by": "layer 3"}, {"created_by": "CMD", "empty_layer": True}, {"created_by": "layer 4"}]
+
+
+# --- flatten
+
+@pytest.mark.parametrize("first, last", [(1, 4), (1, 2), (2, 3), (2, 4), (3, 4), (1, 3)])
+def test_flatten_keeps_the_contents(engine, first, last):
+    load_layers(engine, "lay:ers", LAYERS, history=HISTORY)
+    id = engine.skiff("image", "flatten", "--from", first, "--to", last, "lay:ers", f"flat:{first}{last}").stdout.strip()
+    before, after = (engine.api("GET", f"/images/{n}/json")[2] for n in ("lay:ers", f"flat:{first}{last}"))
+    assert after["Id"] == id and after["Config"] == before["Config"]
+    old, new = before["RootFS"]["Layers"], after["RootFS"]["Layers"]
+    assert new[:first - 1] == old[:first - 1] and new[first:] == old[last:] and len(new) == 4 - (last - first)
+    assert contents(engine, "lay:ers") == contents(engine, f"flat:{first}{last}")
+    assert engine.skiff("image", "diff", "--times", "lay:ers", f"flat:{first}{last}").stdout == ""
+    history = engine.api("GET", f"/images/flat:{first}{last}/history")[2]
+    assert len(history) == len(HISTORY) + 1
+    merged, = [h for h in history if h["CreatedBy"] == "skiff image flatten"]
+    assert merged["Comment"] == f"merge of layers {first} to {last}"
+    named = {h["CreatedBy"]: h["Size"] for h in history}
+    for n in range(1, 5):
+        assert (named[f"layer {n}"] > 0) == (n < first or n > last), named
+    assert fsck(engine)[0] == []
+    engine.docker("rmi", f"flat:{first}{last}", "lay:ers")
+
+
+def test_flatten_of_random_layers(engine):
+    import random
+    for seed in range(12):
+        rng = random.Random(seed)
+        layers, names = [], [f"{a}/{b}/{c}" for a in "ab" for b in "xy" for c in "12"]
+        for _ in range(5):
+            layer, made = [], set()
+            for path in rng.sample(names, 4):
+                parts = path.split("/")[:rng.randint(1, 3)]
+                full = "/".join(parts)
+                if any(full == m or full.startswith(m + "/") or m.startswith(full + "/") for m in made):
+                    continue
+                made.add(full)
+                what = rng.choice(["file", "file", "dir", "whiteout", "opaque", "link"])
+                folder, last = full.rpartition("/")[::2]
+                if what == "file":
+                    layer.append(entry(full, rng.choice([b"1", b"22", b"x" * 5000]), mtime=rng.randint(1, 9), uid=rng.randint(0, 2)))
+                elif what == "dir":
+                    layer.append(entry(full, mode=rng.choice([0o755, 0o700])))
+                elif what == "whiteout":
+                    layer.append(entry(f"{folder}/.wh.{last}".lstrip("/"), b""))
+                elif what == "opaque":
+                    layer += [entry(full), entry(f"{full}/.wh..wh..opq", b""), entry(f"{full}/{rng.randint(1, 3)}", b"o")]
+                else:
+                    layer.append(entry(full, type=tarfile.SYMTYPE, linkname=str(rng.randint(1, 3))))
+            layers.append(layer)
+        load_layers(engine, f"rnd:{seed}", layers)
+        first = rng.randint(1, 4)
+        last = rng.randint(first + 1, 5)
+        engine.skiff("image", "flatten", "--from", first, "--to", last, f"rnd:{seed}", "rnd:flat")
+        one, other = contents(engine, f"rnd:{seed}"), contents(engine, "rnd:flat")
+        # A directory that no tar names has the time of its making.
+        assert {k: v if v[0] != tarfile.DIRTYPE else v[:4] for k, v in one[0].items()} == \
+            {k: v if v[0] != tarfile.DIRTYPE else v[:4] for k, v in other[0].items()}, (seed, first, last, layers)
+        assert engine.skiff("image", "diff", "--times", f"rnd:{seed}", "rnd:flat").returncode == 0
+        engine.docker("rmi", "-f", f"rnd:{seed}", "rnd:flat")
+
+
+def test_flatten_of_what_one_image_adds(engine):
+    load_layers(engine, "base:1", LAYERS[:2])
+    load_layers(engine, "base:2", LAYERS)
+    id = engine.skiff("image", "flatten", "base:1..base:2").stdout.strip()
+    layers = engine.api("GET", f"/images/{id}/json")[2]["RootFS"]["Layers"]
+    assert layers[:2] == layers_of(engine, "base:1") and len(layers) == 3
+    assert contents(engine, id) == contents(engine, "base:2")
+    diff_id = layers_of(engine, "base:2")[2]
+    assert engine.skiff("image", "flatten", "--from", diff_id[7:19], "base:2").stdout.strip()[7:]
+    # One layer is what it is already.
+    same = engine.skiff("image", "flatten", "--from", "4", "base:2", "named:one").stdout.strip()
+    assert same == engine.api("GET", "/images/base:2/json")[2]["Id"] == engine.api("GET", "/images/named:one/json")[2]["Id"]
+    for arguments, words in ((("base:2..base:1",), "is not made from"), (("--from", "5", "base:2"), "no such layer 5"),
+                             (("--from", "3", "--to", "2", "base:2"), "lies above"), (("nope..base:2",), "No such image"),
+                             (("base:2", "UPPER:x"), "invalid reference format"), (("base:2..base:2",), "no layer on top"),
+                             (("--from", "1", "base:1..base:2"), "cannot be given")):
+        done = engine.skiff("image", "flatten", *arguments, check=False)
+        assert done.returncode == 1 and words in done.stderr, (arguments, done.stderr)
+    engine.docker("rmi", "-f", "base:1", "base:2", "named:one", id)
+
+
+# --- diff
+
+def lines(done):
+    return done.stdout.splitlines()
+
+
+def test_diff_of_two_images(engine):
+    load_layers(engine, "da:1", LAYERS[:2], config={"Env": ["PATH=/bin", "GONE=1", "SAME=x"], "Cmd": ["sh"],
+                                                    "Labels": {"l": "1"}})
+    load_layers(engine, "da:2", LAYERS, config={"Env": ["PATH=/usr/bin", "SAME=x", "NEW=a=b"], "Cmd": ["sh", "-c"],
+                                                "Labels": {"l": "1"}, "User": "me"})
+    done = engine.skiff("image", "diff", "da:1", "da:2", check=False)
+    assert done.returncode == 1
+    assert lines(done) == [
+        "C config Env PATH: /bin -> /usr/bin", "D config Env GONE: 1", "A config Env NEW: a=b",
+        'C config Cmd: ["sh"] -> ["sh","-c"]', "A config User: me",
+        "A /back", "A /back/new", "A /capable", "C /etc (mode)", "A /etc/b", "D /file2dir", "D /file2dir/in", "A /node", "A /opaque/top",
+        "A /pipe", "A /sym", "A /top", "D /twice"]
+    back = engine.skiff("image", "diff", "da:2", "da:1", check=False)
+    swap = {"A": "D", "D": "A", "C": "C"}
+    assert [swap[line[0]] + line[1:] for line in lines(back) if "config" not in line] == lines(done)[5:]
+    same = engine.skiff("image", "diff", "da:1", "da:1")
+    assert same.returncode == 0 and same.stdout == ""
+    quiet = engine.skiff("image", "diff", "-q", "da:1", "da:2", check=False)
+    assert quiet.returncode == 1 and quiet.stdout == quiet.stderr == ""
+    trouble = engine.skiff("image", "diff", "-q", "da:1", "nope", check=False)
+    assert trouble.returncode == 2 and "No such image or container: nope" in trouble.stderr
+    status, _, answer = engine.api("GET", "/images/da:1/diff?with=da:2")
+    documents = json_lines(answer)
+    assert status == 200 and documents[0] == {"Type": "config", "Kind": "changed", "Field": "Env", "Key": "PATH",
+                                              "From": "/bin", "To": "/usr/bin"}
+    assert next(d for d in documents if d.get("Path") == "/etc/b") == {
+        "Type": "file", "Kind": "added", "Path": "/etc/b", "Reasons": [], "From": None,
+        "To": {"Type": "file", "Mode": "4755", "Uid": 0, "Gid": 0, "Size": 10}}
+    assert json_lines(engine.skiff("image", "diff", "--format", "json", "da:1", "da:2", check=False).stdout.encode()) == documents
+    assert lines(engine.skiff("image", "diff", "--format", "{{.Kind}} {{.Path}}", "da:1", "da:2", check=False))[-1] == \
+        "deleted /twice"
+    assert engine.api("GET", "/images/da:1/diff")[0] == 400
+    engine.docker("rmi", "da:1", "da:2")
+
+
+def test_diff_says_why(engine):
+    first = [entry("./"), entry("content", b"aaaa"), entry("mode", b"x"), entry("owner", b"x"), entry("xattr", b"x"),
+             entry("type", b"x"), entry("link", type=tarfile.SYMTYPE, linkname="a"), entry("time", b"x", mtime=1),
+             entry("node", type=tarfile.CHRTYPE, devmajor=1, devminor=3), entry("dir"), entry("all", b"x"), entry("same", b"x")]
+    second = [entry("./"), entry("content", b"aaab"), entry("mode", b"x", mode=0o600), entry("owner", b"x", gid=9),
+              entry("xattr", b"x", pax_headers={"SCHILY.xattr.user.k": "v"}), entry("type"),
+              entry("link", type=tarfile.SYMTYPE, linkname="b"), entry("time", b"x", mtime=2),
+              entry("node", type=tarfile.CHRTYPE, devmajor=1, devminor=5), entry("dir", mode=0o711),
+              entry("all", b"y", mode=0o600, uid=1, pax_headers={"SCHILY.xattr.user.k": "v"}), entry("same", b"x")]
+    load_layers(engine, "why:1", [first])
+    load_layers(engine, "why:2", [second])
+    wanted = ["C /all (content, mode, owner, xattr)", "C /content (content)", "C /dir (mode)", "C /link (content)",
+              "C /mode (mode)", "C /node (content)", "C /owner (owner)", "C /type (type)", "C /xattr (xattr)"]
+    assert lines(engine.skiff("image", "diff", "why:1", "why:2", check=False)) == wanted
+    with_times = lines(engine.skiff("image", "diff", "--times", "why:1", "why:2", check=False))
+    assert set(with_times) - set(wanted) == {"C /time (time)"}
+    engine.docker("rmi", "why:1", "why:2")
+
+
+def test_diff_of_an_image_and_a_container(engine, busybox):
+    engine.docker("run", "--name", "changed", "-e", "X=1", "busybox", "sh", "-c",
+                  "echo x > /etc/new; rm /etc/group; chmod 600 /etc/passwd; rm -r /home; mkdir /home; touch /home/f")
+    got = lines(engine.skiff("image", "diff", "busybox", "changed", check=False))
+    assert [line for line in got if " config " not in line] == [
+        "D /etc/group", "A /etc/new", "C /etc/passwd (mode)", "A /home/f"]
+    assert "A config Env X: 1" in got
+    running = engine.docker("run", "-d", "--name", "untouched", "busybox", "sleep", "1000").stdout.strip()
+    for name in ("untouched", running[:12], f"container:{running}"):
+        got = lines(engine.skiff("image", "diff", "busybox", name, check=False))
+        assert [line for line in got if " config " not in line] == [], got
+    engine.remove_containers()
+
+
+def test_diff_looks_only_at_layers_that_differ(engine):
+    """A layer below that both have may be damaged: it is not read."""
+    low = [entry(f"d{n}/f{k}", b"%d" % k) for n in range(20) for k in range(20)]
+    load_layers(engine, "cheap:1", [low, [entry("a", b"1")]])
+    load_layers(engine, "cheap:2", [low, [entry("a", b"2")]])
+    shutil.rmtree(layer_path(engine, layers_of(engine, "cheap:1")[0]) / "fs/d7")
+    assert lines(engine.skiff("image", "diff", "cheap:1", "cheap:2", check=False)) == ["C /a (content)"]
+    engine.docker("rmi", "cheap:1", "cheap:2")
