@@ -93,6 +93,9 @@ static const struct option options[] = {
       "Write the process id here (default /run/skiff/skiffd.pid)" },
     { "seccomp-profile", 0, "seccomp-profile", OPTION_STRING, AT(seccomp_profile), "file",
       "Default seccomp profile; \"unconfined\" for none (default: built in)" },
+    { "signature-policy", 0, "signature-policy", OPTION_STRING, AT(signature_policy), "file",
+      "Which keys must have signed the images that are pulled: as\ncontainers-policy.json(5) has it "
+      "(default: none)" },
     { "userns-mode", 0, "userns-mode", OPTION_STRING, AT(userns_mode), "mode",
       "User namespace of containers: private (default) or host" },
     { "validate", 0, NULL, OPTION_BOOL, AT(wants_validate), NULL, "Check the configuration and exit" },

@@ -23,6 +23,7 @@ struct daemon_options {
     int image_gc_interval_s;
     char **image_gc_keeps;
     bool dedups_images;
+    char *signature_policy; // NULL: none
     bool wants_help, wants_version, wants_validate;
 };
 

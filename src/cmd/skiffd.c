@@ -91,6 +91,7 @@ static struct engine_options engine_options_of(const struct daemon_options *o, c
                 .keeps = o->image_gc_keeps },
         .gc_interval_s = o->image_gc_interval_s,
         .dedups_images = o->dedups_images,
+        .signature_policy = o->signature_policy,
         .network = { .bridge = o->bridge,
                      .bip = o->bip,
                      .mtu = o->mtu,

@@ -14,6 +14,7 @@
 // All strings are borrowed and must outlive the engine.
 struct engine_options {
     const char *data_root, *exec_root, *shim_program, *cgroup_parent, *userns_mode, *seccomp_profile;
+    const char *signature_policy; // file; NULL: none
     char **insecure_registries, **cdi_directories;
     int stop_timeout_s;
     const char *init_program;

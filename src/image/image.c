@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "codec/json.h"
 #include "image/image_internal.h"
+#include "image/signature.h"
 #include "store/content.h"
 #include "store/meta.h"
 
@@ -58,7 +59,8 @@ int image_service_open(struct store *store, const struct image_options *options,
     images->options.insecure_registries = strv_copy(options->insecure_registries);
     pthread_mutex_init(&images->lock, NULL);
     pthread_mutex_init(&images->use_lock, NULL);
-    if (recover(images, err) < 0) {
+    if ((options->signature_policy && image_policy_check(options->signature_policy, err) < 0) ||
+        recover(images, err) < 0) {
         image_service_close(images);
         return -1;
     }
