@@ -81,8 +81,6 @@ request_handler api_exec_create, api_exec_start, api_exec_inspect, api_exec_resi
 request_handler api_image_list, api_image_create, api_image_inspect, api_image_history, api_image_tag,
     api_image_remove, api_image_save_one, api_image_save, api_image_load, api_image_prune;
 request_handler api_image_push;
-request_handler api_image_gc;
-request_handler api_image_gc, api_image_dedup;
 request_handler api_image_gc, api_image_dedup, api_image_diff, api_image_flatten;
 request_handler api_network_list, api_network_inspect, api_network_prune;
 request_handler api_volume_list, api_volume_inspect, api_volume_prune;

@@ -79,7 +79,6 @@ static const struct wire_route routes[] = {
       "Compare with an image or container (skiff's own); with, times, brief" },
     { WIRE_IMAGE_FLATTEN, "POST", "/images/{name...}/flatten", 0,
       "Merge layers (skiff's own); from, to, tag" },
-    { WIRE_NOT_YET, "POST", "/images/{name...}/push", 0, "Push to a registry" },
     { WIRE_IMAGE_REMOVE, "DELETE", "/images/{name...}", 0, "Untag or remove; force" },
     { WIRE_NOT_YET, "GET", "/distribution/{name...}/json", 130, "Digest and platforms from the registry" },
     { WIRE_COMMIT, "POST", "/commit", 0,

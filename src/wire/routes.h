@@ -62,7 +62,6 @@ enum wire_route_id {
     WIRE_IMAGE_LOAD,
     WIRE_IMAGE_PRUNE,
     WIRE_IMAGE_PUSH,
-    WIRE_IMAGE_GC, // of skiff's own
     WIRE_IMAGE_GC,    // of skiff's own
     WIRE_IMAGE_DEDUP, // the same
     WIRE_IMAGE_DIFF,
