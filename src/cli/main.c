@@ -84,6 +84,12 @@ static const struct member image_members[] = {
     { "remove", &command_rmi },
     { NULL, NULL },
 };
+static const struct member manifest_members[] = { { "annotate", &command_manifest_annotate },
+                                                  { "create", &command_manifest_create },
+                                                  { "inspect", &command_manifest_inspect },
+                                                  { "push", &command_manifest_push },
+                                                  { "rm", &command_manifest_rm },
+                                                  { NULL, NULL } };
 static const struct member network_members[] = { { "inspect", &command_network_inspect },
                                                  { "ls", &command_network_ls },
                                                  { "list", &command_network_ls },
@@ -103,8 +109,11 @@ static const struct group {
     const char *name, *summary;
     const struct member *members;
 } groups[] = {
-    { "container", "Manage containers", container_members }, { "image", "Manage images", image_members },
-    { "network", "Manage networks", network_members },       { "system", "Manage skiff", system_members },
+    { "container", "Manage containers", container_members },
+    { "image", "Manage images", image_members },
+    { "manifest", "Manage image manifests and manifest lists", manifest_members },
+    { "network", "Manage networks", network_members },
+    { "system", "Manage skiff", system_members },
     { "volume", "Manage volumes", volume_members },
 };
 

@@ -1,8 +1,8 @@
 #include "image/refetch.h"
 
 #include "base/mem.h"
+#include "image/place.h"
 #include "oci/image.h"
-#include "registry/client/client.h"
 #include "store/fsck.h"
 
 #include <string.h>
@@ -22,12 +22,9 @@ static int open_repository(struct image_service *images, const char *repo_digest
                            struct registry_repository **ret, struct error *err)
 {
     struct reference reference;
-    const struct registry_credentials anonymous = { 0 };
-    const struct registry_options options = { .insecure = images->options.insecure_registries,
-                                              .certificates_root = "/etc/docker/certs.d" };
     if (reference_parse(repo_digest, 0, &reference, err) < 0)
         return -1;
-    int r = registry_open(reference.domain, reference.repository, &anonymous, &options, ret, err);
+    int r = image_place_open(images, &reference, NULL, false, NULL, ret, err);
     reference_done(&reference);
     return r;
 }

@@ -83,6 +83,13 @@ static const struct wire_route routes[] = {
     { WIRE_NOT_YET, "GET", "/distribution/{name...}/json", 130, "Digest and platforms from the registry" },
     { WIRE_COMMIT, "POST", "/commit", 0,
       "Image from a container; container, repo, tag, comment, author, pause, changes" },
+    // --- manifest lists (skiff's own)
+    { WIRE_MANIFEST_INSPECT, "GET", "/manifests/{name...}/json", 0,
+      "A manifest or list, from here or its registry; verbose" },
+    { WIRE_MANIFEST_CREATE, "POST", "/manifests/{name...}/create", 0, "Make or amend a list" },
+    { WIRE_MANIFEST_ANNOTATE, "POST", "/manifests/{name...}/annotate", 0, "Say more of a member" },
+    { WIRE_MANIFEST_PUSH, "POST", "/manifests/{name...}/push", 0, "Push a list; purge" },
+    { WIRE_MANIFEST_REMOVE, "DELETE", "/manifests/{name...}", 0, "Forget a list" },
     // --- build
     { WIRE_NOT_YET, "POST", "/build", 0, "Build an image" },
     { WIRE_BUILD_PRUNE, "POST", "/build/prune", 131, "Empty the build cache" },
