@@ -84,6 +84,7 @@ request_handler api_image_push;
 request_handler api_image_gc, api_image_dedup, api_image_diff, api_image_flatten;
 request_handler api_manifest_inspect, api_manifest_create, api_manifest_annotate, api_manifest_push,
     api_manifest_remove;
+request_handler api_artifact_list, api_artifact_attach, api_artifact_pull;
 request_handler api_network_list, api_network_inspect, api_network_prune;
 request_handler api_volume_list, api_volume_inspect, api_volume_prune;
 request_handler api_volume_create, api_volume_remove, api_volume_clone, api_volume_rename;

@@ -10,6 +10,7 @@ extern const struct command command_attach, command_create, command_events, comm
     command_unpause, command_update, command_version, command_wait;
 extern const struct command command_login, command_logout, command_push, command_search;
 extern const struct command command_stats, command_system_df, command_system_fsck;
+extern const struct command command_artifact_attach, command_artifact_ls, command_artifact_pull;
 extern const struct command command_manifest_annotate, command_manifest_create, command_manifest_inspect,
     command_manifest_push, command_manifest_rm;
 extern const struct command command_image_dedup, command_image_diff, command_image_flatten, command_image_gc;

@@ -84,6 +84,11 @@ static const struct member image_members[] = {
     { "remove", &command_rmi },
     { NULL, NULL },
 };
+static const struct member artifact_members[] = { { "attach", &command_artifact_attach },
+                                                  { "ls", &command_artifact_ls },
+                                                  { "pull", &command_artifact_pull },
+                                                  { "list", &command_artifact_ls },
+                                                  { NULL, NULL } };
 static const struct member manifest_members[] = { { "annotate", &command_manifest_annotate },
                                                   { "create", &command_manifest_create },
                                                   { "inspect", &command_manifest_inspect },
@@ -109,6 +114,7 @@ static const struct group {
     const char *name, *summary;
     const struct member *members;
 } groups[] = {
+    { "artifact", "Manage what is attached to images", artifact_members },
     { "container", "Manage containers", container_members },
     { "image", "Manage images", image_members },
     { "manifest", "Manage image manifests and manifest lists", manifest_members },

@@ -90,6 +90,12 @@ static const struct wire_route routes[] = {
     { WIRE_MANIFEST_ANNOTATE, "POST", "/manifests/{name...}/annotate", 0, "Say more of a member" },
     { WIRE_MANIFEST_PUSH, "POST", "/manifests/{name...}/push", 0, "Push a list; purge" },
     { WIRE_MANIFEST_REMOVE, "DELETE", "/manifests/{name...}", 0, "Forget a list" },
+    { WIRE_ARTIFACT_LIST, "GET", "/artifacts/{name...}/referrers", 0,
+      "What is attached to an image (skiff's own); type" },
+    { WIRE_ARTIFACT_ATTACH, "POST", "/artifacts/{name...}/attach", 0,
+      "Attach the files of a tar (skiff's own); type, mediaType, annotation" },
+    { WIRE_ARTIFACT_PULL, "GET", "/artifacts/{name...}/get", 0,
+      "The files of an artifact as a tar (skiff's own)" },
     // --- build
     { WIRE_NOT_YET, "POST", "/build", 0, "Build an image" },
     { WIRE_BUILD_PRUNE, "POST", "/build/prune", 131, "Empty the build cache" },

@@ -1,5 +1,7 @@
 """skiff manifest: lists made, annotated, pushed, read; and docker's own command on the same registry."""
+import hashlib
 import json
+import os
 
 import pytest
 
@@ -61,6 +63,7 @@ def test_a_list_from_beginning_to_end(engine, shared, members):
     assert skiff(engine, "rm", name, check=False).returncode == 1  # purged
     remote = json.loads(skiff(engine, "inspect", name).stdout)
     assert remote == document
+    del document["manifests"][1]["annotations"]  # docker does not show them
     assert json.loads(docker(engine, "inspect", "--insecure", name).stdout) == document
     engine.docker("pull", "-q", name)
     assert engine.docker("run", "--rm", name, "cat", "/arch").stdout == "amd64"
@@ -118,3 +121,68 @@ def test_what_is_refused(engine, shared, members):
     far = skiff(engine, "push", "docker.io/lib/elsewhere:1", check=False)
     assert "from a different registry" in far.stderr
     skiff(engine, "rm", "docker.io/lib/elsewhere:1")
+
+
+# --- artifacts
+
+@pytest.mark.parametrize("kind", ["debian", "bad"])
+def test_attach_list_and_pull(engine, shared, busybox_rootfs, tmp_path, kind):
+    """docker-registry 2.8 has no referrers API: the index is a tag there."""
+    image = registry.Image([busybox_rootfs, make_tar([("for", kind.encode())])])
+    name = shared.push(image, "lib/attached", kind)
+    subject = registry.digest(image.manifest_bytes)
+    assert engine.skiff("artifact", "ls", "--format", "json", name).stdout == ""
+    (tmp_path / "sbom.json").write_bytes(b'{"bom":1}')
+    (tmp_path / "large").write_bytes(os.urandom(9_000_001))
+    first = engine.skiff("artifact", "attach", "--type", "application/vnd.example.sbom", "--annotation", "who=me", "--media-type",
+                         "application/json", name, tmp_path / "sbom.json").stdout.strip()
+    second = engine.skiff("artifact", "attach", "--type", "application/vnd.example.data", f"{shared.host}/lib/attached@{subject}",
+                          tmp_path / "large", tmp_path / "sbom.json").stdout.strip()
+    bare = engine.skiff("artifact", "attach", "--type", "application/vnd.example.note", "--annotation", "a=b", name).stdout.strip()
+    rows = [json.loads(line) for line in engine.skiff("artifact", "ls", "--format", "json", name).stdout.splitlines()]
+    assert [(r["Digest"], r["ArtifactType"]) for r in rows] == [
+        (first, "application/vnd.example.sbom"), (second, "application/vnd.example.data"), (bare, "application/vnd.example.note")]
+    assert rows[0]["Annotations"]["who"] == "me" and rows[0]["Created"]
+    only = engine.skiff("artifact", "ls", "--type", "application/vnd.example.data", name).stdout.splitlines()
+    assert len(only) == 2 and only[1].startswith(second)
+    # The manifest is as the specification has it.
+    manifest = json.loads(engine.skiff("manifest", "inspect", f"{shared.host}/lib/attached@{first}").stdout)
+    assert manifest["subject"] == {"mediaType": image.media_type, "digest": subject, "size": len(image.manifest_bytes)}
+    assert manifest["artifactType"] == "application/vnd.example.sbom" and manifest["config"] == {
+        "mediaType": "application/vnd.oci.empty.v1+json", "size": 2, "digest": "sha256:" + hashlib.sha256(b"{}").hexdigest()}
+    assert manifest["layers"] == [{"mediaType": "application/json", "size": 9, "digest": registry.digest(b'{"bom":1}'),
+                                   "annotations": {"org.opencontainers.image.title": "sbom.json"}}]
+    out = tmp_path / "out"
+    out.mkdir()
+    engine.skiff("artifact", "pull", "-o", out, f"{shared.host}/lib/attached@{second}")
+    assert {p.name: p.read_bytes() for p in out.iterdir()} == {n: (tmp_path / n).read_bytes() for n in ("large", "sbom.json")}
+    for arguments, words in ((("attach", "--type", "nothing", name), "a media type is wanted"),
+                             (("attach", name, tmp_path / "nope"), "open"), (("ls", f"{shared.host}/no/such"), "unknown"),
+                             (("pull", "-o", tmp_path / "none", name), "open")):
+        done = engine.skiff("artifact", *arguments, check=False)
+        assert done.returncode == 1 and words in done.stderr, (arguments, done.stderr)
+
+
+def test_referrers_of_a_registry_that_has_the_api(engine, busybox_rootfs, tmp_path):
+    server = registry.BadRegistry(engine.in_netns())
+    try:
+        image = registry.Image([busybox_rootfs])
+        name = server.put(image, "lib/native", "v1")
+        digest, other = registry.digest(image.manifest_bytes), "sha256:" + "5" * 64
+        index = {"schemaVersion": 2, "mediaType": registry.OCI_INDEX, "manifests": [
+            {"mediaType": registry.OCI_MANIFEST, "digest": other, "size": 5, "artifactType": "a/b", "annotations": {"k": "v"}},
+            {"mediaType": registry.OCI_MANIFEST, "digest": "nonsense", "size": 5, "artifactType": "a/b"}]}
+        server.order(referrers={digest: json.dumps(index)})
+        rows = [json.loads(line) for line in engine.skiff("artifact", "ls", "--format", "json", name).stdout.splitlines()]
+        assert [(r["Digest"], r["ArtifactType"], r["Annotations"]) for r in rows] == [(other, "a/b", {"k": "v"})]
+        evil = json.dumps({"schemaVersion": 2, "config": {}, "layers": [
+            {"mediaType": "x/y", "digest": registry.digest(b"evil"), "size": 4,
+             "annotations": {"org.opencontainers.image.title": title}} for title in ("../../escape", "..")]}).encode()
+        server.put_raw({"lib/native:evil": (registry.OCI_MANIFEST, evil)}, {registry.digest(b"evil"): b"evil"})
+        out = tmp_path / "a/b/out"
+        out.mkdir(parents=True)
+        engine.skiff("artifact", "pull", "-o", out, f"{server.host}/lib/native:evil")
+        assert sorted(p.name for p in out.iterdir()) == sorted(["escape", registry.digest(b"evil")[7:]])
+        assert not (tmp_path / "escape").exists() and not (tmp_path / "a/escape").exists()
+    finally:
+        server.close()
