@@ -132,19 +132,34 @@ static int status_error(struct transfer *transfer, struct error *err)
 }
 
 // --- authorization
-static char *token_query(const struct registry_repository *repository, const struct auth_challenge *challenge)
+static void append_scopes(const struct registry_repository *repository, struct str *query)
 {
-    struct str query = STR_INIT;
     CLEANUP(cleanup_free)
     char *scope =
         xasprintf("repository:%s:%s", repository->name, repository->options.is_push ? "pull,push" : "pull");
-    str_append(&query, "scope=");
-    auth_append_escaped(&query, scope);
+    str_append(query, "scope=");
+    auth_append_escaped(query, scope);
     for (size_t i = 0; repository->mount_from && repository->mount_from[i]; i++) {
         CLEANUP(cleanup_free) char *other = xasprintf("repository:%s:pull", repository->mount_from[i]);
-        str_append(&query, "&scope=");
-        auth_append_escaped(&query, other);
+        str_append(query, "&scope=");
+        auth_append_escaped(query, other);
     }
+}
+
+// Without a repository it is the account that is asked for, and a token that stands for the password.
+static void append_login(const struct registry_repository *repository, struct str *query)
+{
+    str_append(query, "offline_token=true&account=");
+    auth_append_escaped(query, repository->username ? repository->username : "");
+}
+
+static char *token_query(const struct registry_repository *repository, const struct auth_challenge *challenge)
+{
+    struct str query = STR_INIT;
+    if (repository->name)
+        append_scopes(repository, &query);
+    else
+        append_login(repository, &query);
     if (challenge->service) {
         str_append(&query, "&service=");
         auth_append_escaped(&query, challenge->service);
@@ -166,7 +181,8 @@ static int check_realm(const struct registry_repository *repository, const char 
     return 0;
 }
 
-static int read_token(struct transfer *transfer, char **ret, struct error *err)
+static int read_token(struct registry_repository *repository, struct transfer *transfer, char **ret,
+                      struct error *err)
 {
     CLEANUP(str_done) struct str answer = STR_INIT;
     if (transfer->status != 200) {
@@ -177,9 +193,11 @@ static int read_token(struct transfer *transfer, char **ret, struct error *err)
     }
     if (transfer_read_all(transfer, TOKEN_ANSWER_MAX, &answer, err) < 0)
         return -1;
-    CLEANUP(cleanup_free) char *token = NULL;
-    if (auth_token_parse(answer.ptr, answer.len, &token, err) < 0)
+    CLEANUP(cleanup_free) char *token = NULL, *refresh = NULL;
+    if (auth_token_parse(answer.ptr, answer.len, &token, &refresh, err) < 0)
         return -1;
+    if (!repository->name)
+        free_and_strdup(&repository->given_identity_token, refresh);
     char *header = auth_bearer(token);
     if (!header)
         return error_set(err, ERROR_INVALID, "authorization server sent a token that is no token");
@@ -202,7 +220,8 @@ static int fetch_token(struct registry_repository *repository, const struct auth
         form = str_take(&text);
         url = xstrdup(challenge->realm);
     } else {
-        url = xasprintf("%s%c%s", challenge->realm, strchr(challenge->realm, '?') ? '&' : '?', query);
+        url = xasprintf("%s%c%s%s", challenge->realm, strchr(challenge->realm, '?') ? '&' : '?',
+                        repository->name ? "" : "client_id=skiff&", query);
         basic = repository->username ? auth_basic(repository->username, repository->password) : NULL;
     }
     struct transfer_request request = plain_request(repository, url);
@@ -212,7 +231,7 @@ static int fetch_token(struct registry_repository *repository, const struct auth
     struct transfer *transfer = session_take_transfer(repository);
     int r = transfer_begin(transfer, &request, err);
     if (r == 0)
-        r = read_token(transfer, ret, err);
+        r = read_token(repository, transfer, ret, err);
     session_give_transfer(repository, transfer);
     return r;
 }
@@ -487,7 +506,7 @@ int registry_open(const char *domain, const char *name, const struct registry_cr
     pthread_mutex_init(&repository->auth_lock, NULL);
     pthread_mutex_init(&repository->pool_lock, NULL);
     repository->options = *options;
-    repository->name = xstrdup(name);
+    repository->name = xstrdup(name); // NULL stays NULL
     repository->insecure = strv_copy(options->insecure);
     repository->mount_from = strv_copy(options->mount_from);
     repository->is_unverified = registry_is_insecure(host, repository->insecure);
@@ -527,6 +546,7 @@ void registry_close(struct registry_repository *repository)
     pthread_mutex_destroy(&repository->auth_lock);
     pthread_mutex_destroy(&repository->pool_lock);
     forget(repository->authorization);
+    forget(repository->given_identity_token);
     forget(repository->password);
     forget(repository->identity_token);
     forget(repository->registry_token);
