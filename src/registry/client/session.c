@@ -8,6 +8,7 @@
 // carries nothing; (4) HTTPS never redirects to HTTP.
 #include "registry/client/session.h"
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/num.h"
 
@@ -88,10 +89,24 @@ static struct transfer_request plain_request(const struct registry_repository *r
 {
     return (struct transfer_request){ .url = url,
                                       .ca_file = repository->ca_file,
+                                      .client_cert = repository->client_cert,
+                                      .client_key = repository->client_key,
                                       .is_unverified = repository->is_unverified,
                                       .timeout_s = repository->options.timeout_s,
                                       .is_cancelled = repository->options.is_cancelled,
                                       .context = repository->options.context };
+}
+
+// --- places
+static bool is_same_origin(const struct url_parts *a, const struct url_parts *b)
+{
+    return streq(a->scheme, b->scheme) && strcasecmp(a->host, b->host) == 0 && streq(a->port, b->port);
+}
+
+static bool is_home_url(const struct registry_repository *repository, const char *url)
+{
+    CLEANUP(url_parts_done) struct url_parts home = { 0 }, here = { 0 };
+    return url_split(repository->base, &home) && url_split(url, &here) && is_same_origin(&home, &here);
 }
 
 // --- errors
@@ -225,6 +240,8 @@ static int fetch_token(struct registry_repository *repository, const struct auth
         basic = repository->username ? auth_basic(repository->username, repository->password) : NULL;
     }
     struct transfer_request request = plain_request(repository, url);
+    if (!is_home_url(repository, url))
+        request.client_cert = NULL;
     request.is_unverified = is_insecure;
     request.authorization = basic;
     request.form = form;
@@ -282,11 +299,6 @@ static char *current_authorization(struct registry_repository *repository, unsig
 }
 
 // --- requests
-static bool is_same_origin(const struct url_parts *a, const struct url_parts *b)
-{
-    return streq(a->scheme, b->scheme) && strcasecmp(a->host, b->host) == 0 && streq(a->port, b->port);
-}
-
 // Where a redirect leads, judged. *ret_request gets credentials and verification for that place.
 static int follow(struct registry_repository *repository, struct transfer *transfer, char **url,
                   const char *authorization, struct transfer_request *request, struct error *err)
@@ -309,6 +321,7 @@ static int follow(struct registry_repository *repository, struct transfer *trans
     request->is_unverified = is_insecure;
     request->authorization = is_same_origin(&to, &home) ? authorization : NULL;
     request->ca_file = is_same_origin(&to, &home) ? repository->ca_file : NULL;
+    request->client_cert = is_same_origin(&to, &home) ? repository->client_cert : NULL;
     return 0;
 }
 
@@ -365,12 +378,6 @@ int session_get(struct registry_repository *repository, struct transfer *transfe
     }
 }
 
-static bool is_home_url(const struct registry_repository *repository, const char *url)
-{
-    CLEANUP(url_parts_done) struct url_parts home = { 0 }, here = { 0 };
-    return url_split(repository->base, &home) && url_split(url, &here) && is_same_origin(&home, &here);
-}
-
 // `path` may be a whole URL (a Location of an upload): its place is judged like a redirect's.
 static int aim(struct registry_repository *repository, const char *path, struct transfer_request *request,
                char **ret_url, struct error *err)
@@ -391,6 +398,7 @@ static int aim(struct registry_repository *repository, const char *path, struct 
         request->is_unverified = is_insecure;
         request->authorization = NULL;
         request->ca_file = NULL;
+        request->client_cert = NULL;
     }
     *ret_url = xstrdup(path);
     request->url = *ret_url;
@@ -495,6 +503,26 @@ static char *find_ca_file(const char *root, const char *host)
     return path;
 }
 
+// "<root>/<host>/x.cert" with its "x.key", as Docker has it.
+static void find_client_cert(struct registry_repository *repository, const char *root, const char *host)
+{
+    CLEANUP(cleanup_free) char *directory = root ? xasprintf("%s/%s", root, host) : NULL;
+    DIR *d = directory ? opendir(directory) : NULL;
+    for (struct dirent *e; d && !repository->client_cert && (e = dir_next(d));) {
+        size_t n = strlen(e->d_name);
+        if (!str_has_suffix(e->d_name, ".cert"))
+            continue;
+        CLEANUP(cleanup_free)
+        char *key = xasprintf("%s/%.*s.key", directory, (int)(n - strlen(".cert")), e->d_name);
+        if (access(key, R_OK) < 0)
+            continue;
+        repository->client_cert = xasprintf("%s/%s", directory, e->d_name);
+        repository->client_key = TAKE_PTR(key);
+    }
+    if (d)
+        closedir(d);
+}
+
 int registry_open(const char *domain, const char *name, const struct registry_credentials *credentials,
                   const struct registry_options *options, struct registry_repository **ret, struct error *err)
 {
@@ -511,6 +539,7 @@ int registry_open(const char *domain, const char *name, const struct registry_cr
     repository->mount_from = strv_copy(options->mount_from);
     repository->is_unverified = registry_is_insecure(host, repository->insecure);
     repository->ca_file = find_ca_file(options->certificates_root, host);
+    find_client_cert(repository, options->certificates_root, host);
     if (credentials) {
         repository->username = str_is_empty(credentials->username) ? NULL : xstrdup(credentials->username);
         repository->password = xstrdup(credentials->password);
@@ -553,6 +582,8 @@ void registry_close(struct registry_repository *repository)
     free(repository->username);
     free(repository->base);
     free(repository->ca_file);
+    free(repository->client_cert);
+    free(repository->client_key);
     free(repository->name);
     strv_free(repository->insecure);
     strv_free(repository->mount_from);

@@ -10,7 +10,8 @@ struct registry_repository {
     char *base; // "https://host:port", no slash at the end
     char *name; // NULL: no repository in particular (login)
     char *username, *password, *identity_token, *registry_token;
-    char *ca_file; // NULL: the system's only
+    char *ca_file;                  // NULL: the system's only
+    char *client_cert, *client_key; // both or none
     char **insecure;
     bool is_unverified; // this registry is in the list
     char **mount_from;
