@@ -1,5 +1,6 @@
 // skiff artifact: what is attached to images in a registry.
 #include "cli/commands.h"
+#include "cli/credentials.h"
 #include "cli/format.h"
 #include "cli/human.h"
 
@@ -36,6 +37,9 @@ static int run_ls(struct cli *cli, const struct options *options, struct error *
     path_of(&target, options->arguments[0], "/referrers");
     if (options_has(options, "type"))
         target_query(&target, "type", options_string(options, "type", ""));
+    if (cli_connect(cli, err) < 0)
+        return -1;
+    credentials_send(cli, options->arguments[0]);
     if (cli_call(cli, "GET", target.text.ptr, NULL, &list, err) < 0)
         return -1;
     for (size_t i = 0; i < json_array_size(list); i++) {
@@ -101,6 +105,7 @@ static int run_attach(struct cli *cli, const struct options *options, struct err
     if (cli_connect(cli, err) < 0 || archive_stream_start(write_files, options->arguments + 1, &tar, err) < 0)
         return -1;
     struct reader body = archive_stream_reader(tar);
+    credentials_send(cli, options->arguments[0]);
     int r =
         client_stream_open(&cli->client, "POST", target.text.ptr, "application/x-tar", &body, &stream, err);
     if (r == 0)
@@ -126,8 +131,10 @@ static int run_pull(struct cli *cli, const struct options *options, struct error
     int directory CLEANUP(cleanup_close) = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (directory < 0)
         return error_errno(err, errno, "open %s", folder);
-    if (cli_connect(cli, err) < 0 ||
-        client_stream_open(&cli->client, "GET", target.text.ptr, NULL, NULL, &stream, err) < 0)
+    if (cli_connect(cli, err) < 0)
+        return -1;
+    credentials_send(cli, options->arguments[0]);
+    if (client_stream_open(&cli->client, "GET", target.text.ptr, NULL, NULL, &stream, err) < 0)
         return -1;
     struct tar_reader *tar CLEANUP(tar_reader_freep) = tar_reader_new(stream.body, (struct writer){ 0 });
     return archive_unpack(directory, tar, &unpack, err);

@@ -2,10 +2,21 @@
 #include "cli/commands.h"
 
 #include "base/mem.h"
+#include "cli/credentials.h"
 #include "cli/pull.h"
 #include "codec/json.h"
 
 #include <string.h>
+
+// With the credentials for the registry of `name`.
+static int call(struct cli *cli, const char *name, const char *method, const char *target, const json_t *body,
+                json_t **ret, struct error *err)
+{
+    if (cli_connect(cli, err) < 0)
+        return -1;
+    credentials_send(cli, name);
+    return cli_call(cli, method, target, body, ret, err);
+}
 
 static void path_of(struct target *target, const char *name, const char *verb)
 {
@@ -56,7 +67,7 @@ static int run_inspect(struct cli *cli, const struct options *options, struct er
     path_of(&target, name, "/json");
     if (is_verbose)
         target_query(&target, "verbose", "1");
-    if (cli_call(cli, "GET", target.text.ptr, NULL, &answer, err) < 0)
+    if (call(cli, name, "GET", target.text.ptr, NULL, &answer, err) < 0)
         return -1;
     const json_t *members = json_get_array(answer, "Members");
     if (!is_verbose) {
@@ -86,7 +97,7 @@ static int run_create(struct cli *cli, const struct options *options, struct err
     json_object_set_new(body, "Manifests", json_from_strv(options->arguments + 1));
     json_set_bool(body, "Amend", options_bool(options, "amend", false));
     path_of(&target, options->arguments[0], "/create");
-    if (cli_call(cli, "POST", target.text.ptr, body, NULL, err) < 0)
+    if (call(cli, options->arguments[0], "POST", target.text.ptr, body, NULL, err) < 0)
         return -1;
     cli_print(cli, "Created manifest list %s\n", name);
     return 0;
@@ -116,7 +127,7 @@ static int run_push(struct cli *cli, const struct options *options, struct error
     path_of(&target, options->arguments[0], "/push");
     if (options_bool(options, "purge", false))
         target_query(&target, "purge", "1");
-    if (cli_call(cli, "POST", target.text.ptr, NULL, &answer, err) < 0)
+    if (call(cli, options->arguments[0], "POST", target.text.ptr, NULL, &answer, err) < 0)
         return -1;
     char **pushed CLEANUP(strv_freep) = json_get_strv(answer, "Pushed");
     for (size_t i = 0; pushed && pushed[i]; i++)
