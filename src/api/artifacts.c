@@ -26,8 +26,7 @@ int api_artifact_attach(struct request *request, struct error *err)
 {
     CLEANUP(registry_auth_done) struct registry_auth auth = { 0 };
     CLEANUP(cleanup_free)
-    char *type = request_get(request, "type"),
-         *media_type = request_get(request, "mediaType");
+    char *type = request_get(request, "type"), *media_type = request_get(request, "mediaType");
     CLEANUP(strv_freep) char **annotations = http_query_get_all(request->query, "annotation");
     const struct artifact_attachment attachment = { .name = request->name,
                                                     .type = type ? type : "",

@@ -8,6 +8,12 @@
 
 #include <string.h>
 
+// Credentials go to the registry they are for, whichever others the members are in.
+struct access {
+    const struct registry_auth *auth; // NULL: none
+    const char *domain;
+};
+
 // --- one manifest of a registry
 struct found {
     struct reference reference;
@@ -30,13 +36,19 @@ static int no_such_manifest(const struct reference *reference, const char *what,
     return error_set(err, ERROR_NOT_FOUND, "%s: %s", what, full);
 }
 
+static const struct registry_auth *auth_for(const struct access *access, const struct reference *reference)
+{
+    return streq(access->domain, reference->domain) ? access->auth : NULL;
+}
+
 // Also what is no container image is found; then the document has nothing but its kind.
-static int find_any(struct image_service *images, const char *name, const struct registry_auth *auth,
+static int find_any(struct image_service *images, const char *name, const struct access *access,
                     struct found *ret, struct error *err)
 {
     ret->manifest.bytes = STR_INIT;
     if (reference_parse(name, 1, &ret->reference, err) < 0 ||
-        image_place_open(images, &ret->reference, auth, false, NULL, &ret->repository, err) < 0)
+        image_place_open(images, &ret->reference, auth_for(access, &ret->reference), false, NULL,
+                         &ret->repository, err) < 0)
         return -1;
     const char *which = ret->reference.digest ? ret->reference.digest : ret->reference.tag;
     if (registry_manifest_get(ret->repository, which, &ret->manifest, err) < 0)
@@ -46,10 +58,10 @@ static int find_any(struct image_service *images, const char *name, const struct
     return r < 0 && err->kind == ERROR_UNSUPPORTED ? 0 : r;
 }
 
-static int find(struct image_service *images, const char *name, const struct registry_auth *auth,
+static int find(struct image_service *images, const char *name, const struct access *access,
                 struct found *ret, struct error *err)
 {
-    if (find_any(images, name, auth, ret, err) < 0)
+    if (find_any(images, name, access, ret, err) < 0)
         return -1;
     return ret->document.media_type ? 0
                                     : oci_document_parse(ret->manifest.bytes.ptr, ret->manifest.bytes.len,
@@ -107,11 +119,11 @@ static json_t *describe(const struct found *f)
 }
 
 static int add_member(struct image_service *images, json_t *list, const char *name,
-                      const struct registry_auth *auth, struct error *err)
+                      const struct access *access, struct error *err)
 {
     CLEANUP(found_done) struct found f = { 0 };
     json_t *platform = NULL;
-    if (find(images, name, auth, &f, err) < 0)
+    if (find(images, name, access, &f, err) < 0)
         return -1;
     char *full CLEANUP(cleanup_free) = reference_full(&f.reference);
     if (f.document.kind != OCI_DOCUMENT_MANIFEST)
@@ -137,13 +149,14 @@ int manifest_list_create(struct image_service *images, const char *name, char *c
     struct error absent;
     if (reference_parse(name, 1, &reference, err) < 0)
         return -1;
+    const struct access access = { auth, reference.domain };
     if (read_list(images, &reference, &list, &absent) == 0 && !amends)
         return error_set(err, ERROR_CONFLICT,
                          "refusing to amend an existing manifest list with no --amend flag");
     if (!list)
         list = json_pack("{s:[]}", "members");
     for (size_t i = 0; members[i]; i++)
-        if (add_member(images, list, members[i], auth, err) < 0)
+        if (add_member(images, list, members[i], &access, err) < 0)
             return -1;
     return write_list(images, &reference, list, err);
 }
@@ -245,13 +258,13 @@ static json_t *make_document(const json_t *list)
 
 // The member's manifest is in the list's repository afterwards.
 static int push_member(struct image_service *images, const struct reference *target,
-                       struct registry_repository *to, const json_t *member, const struct registry_auth *auth,
+                       struct registry_repository *to, const json_t *member, const struct access *access,
                        char ***pushed, struct error *err)
 {
     CLEANUP(found_done) struct found f = { 0 };
     const char *ref = json_get_string(member, "ref", "");
     const char *digest = json_get_string(json_get_object(member, "descriptor"), "digest", "");
-    if (find(images, ref, auth, &f, err) < 0)
+    if (find(images, ref, access, &f, err) < 0)
         return -1;
     if (!streq(f.manifest.digest, digest))
         return error_set(err, ERROR_CONFLICT, "%s is another manifest than when it was added: %s", ref,
@@ -291,7 +304,7 @@ static int collect_sources(const struct reference *target, const json_t *list, c
 }
 
 static int push_list(struct image_service *images, const struct reference *reference, const json_t *list,
-                     const struct registry_auth *auth, char ret_digest[static DIGEST_LEN + 1], char ***pushed,
+                     const struct access *access, char ret_digest[static DIGEST_LEN + 1], char ***pushed,
                      struct error *err)
 {
     char **sources CLEANUP(strv_freep) = NULL;
@@ -300,11 +313,11 @@ static int push_list(struct image_service *images, const struct reference *refer
     json_t *document CLEANUP(json_cleanup) = make_document(list);
     char *text CLEANUP(cleanup_free) = json_text(document);
     if (collect_sources(reference, list, &sources, err) < 0 ||
-        image_place_open(images, reference, auth, true, sources, &to, err) < 0)
+        image_place_open(images, reference, auth_for(access, reference), true, sources, &to, err) < 0)
         return -1;
     int r = 0;
     for (size_t i = 0; r == 0 && i < json_array_size(members); i++)
-        r = push_member(images, reference, to, json_array_get(members, i), auth, pushed, err);
+        r = push_member(images, reference, to, json_array_get(members, i), access, pushed, err);
     if (r == 0)
         r = registry_manifest_put(to, reference->tag, json_get_string(document, "mediaType", ""), text,
                                   strlen(text), err);
@@ -326,7 +339,8 @@ int manifest_list_push(struct image_service *images, const char *name, bool purg
         return error_set(err, ERROR_INVALID, "a manifest list is pushed to a tag, not to a digest");
     if (read_list(images, &reference, &list, err) < 0)
         return err->kind == ERROR_NOT_FOUND ? error_set(err, ERROR_NOT_FOUND, "%s not found", name) : -1;
-    if (push_list(images, &reference, list, auth, ret_digest, &pushed, err) < 0)
+    const struct access access = { auth, reference.domain };
+    if (push_list(images, &reference, list, &access, ret_digest, &pushed, err) < 0)
         return -1;
     *ret_pushed = TAKE_PTR(pushed);
     return purges ? manifest_list_remove(images, name, err) : 0;
@@ -352,8 +366,8 @@ static json_t *describe_found(const struct found *f, const json_t *platform)
 
 // Each of a list by its digest, in the repository that it is said to be in.
 static int describe_members(struct image_service *images, const json_t *manifests,
-                            const struct reference *place, const json_t *members,
-                            const struct registry_auth *auth, json_t *into, struct error *err)
+                            const struct reference *place, const json_t *members, const struct access *access,
+                            json_t *into, struct error *err)
 {
     for (size_t i = 0; i < json_array_size(manifests); i++) {
         CLEANUP(found_done) struct found f = { 0 };
@@ -362,7 +376,7 @@ static int describe_members(struct image_service *images, const json_t *manifest
         char *name CLEANUP(cleanup_free) = ref ? xstrdup(ref)
                                                : xasprintf("%s/%s@%s", place->domain, place->repository,
                                                            json_get_string(descriptor, "digest", ""));
-        if (find_any(images, name, auth, &f, err) < 0)
+        if (find_any(images, name, access, &f, err) < 0)
             return -1;
         json_array_append_new(into, describe_found(&f, json_get_object(descriptor, "platform")));
     }
@@ -370,7 +384,7 @@ static int describe_members(struct image_service *images, const json_t *manifest
 }
 
 static int inspect_local(struct image_service *images, const struct reference *reference, const json_t *list,
-                         bool is_verbose, const struct registry_auth *auth, json_t **ret, struct error *err)
+                         bool is_verbose, const struct access *access, json_t **ret, struct error *err)
 {
     json_t *description CLEANUP(json_cleanup) = json_object(), *document = make_document(list),
                         *members = json_array();
@@ -386,7 +400,7 @@ static int inspect_local(struct image_service *images, const struct reference *r
     json_set_bool(description, "IsLocal", true);
     json_object_set_new(description, "Members", members);
     if (is_verbose && describe_members(images, json_get_array(document, "manifests"), reference,
-                                       json_get_array(list, "members"), auth, members, err) < 0)
+                                       json_get_array(list, "members"), access, members, err) < 0)
         return -1;
     *ret = TAKE_PTR(description);
     return 0;
@@ -401,9 +415,10 @@ int manifest_inspect(struct image_service *images, const char *name, bool is_ver
     struct error absent;
     if (reference_parse(name, 1, &reference, err) < 0)
         return -1;
+    const struct access access = { auth, reference.domain };
     if (read_list(images, &reference, &list, &absent) == 0)
-        return inspect_local(images, &reference, list, is_verbose, auth, ret, err);
-    if (find_any(images, name, auth, &f, err) < 0)
+        return inspect_local(images, &reference, list, is_verbose, &access, ret, err);
+    if (find_any(images, name, &access, &f, err) < 0)
         return -1;
     json_t *platform CLEANUP(json_cleanup) = NULL, *members = json_array();
     if (is_verbose && f.document.media_type && f.document.kind == OCI_DOCUMENT_MANIFEST &&
@@ -415,7 +430,7 @@ int manifest_inspect(struct image_service *images, const char *name, bool is_ver
     json_set_bool(description, "IsLocal", false);
     json_object_set_new(description, "Members", members);
     const json_t *manifests = json_get_array(json_object_get(description, "Document"), "manifests");
-    if (is_verbose && describe_members(images, manifests, &reference, NULL, auth, members, err) < 0)
+    if (is_verbose && describe_members(images, manifests, &reference, NULL, &access, members, err) < 0)
         return -1;
     *ret = TAKE_PTR(description);
     return 0;

@@ -1,4 +1,5 @@
 """skiff manifest: lists made, annotated, pushed, read; and docker's own command on the same registry."""
+import base64
 import hashlib
 import json
 import os
@@ -186,3 +187,23 @@ def test_referrers_of_a_registry_that_has_the_api(engine, busybox_rootfs, tmp_pa
         assert not (tmp_path / "escape").exists() and not (tmp_path / "a/escape").exists()
     finally:
         server.close()
+
+
+def test_credentials_go_to_the_list_s_registry_only(make_engine, busybox_rootfs):
+    engine = make_engine()
+    servers = [registry.BadRegistry(engine.in_netns()) for _ in range(2)]
+    try:
+        image = registry.Image([busybox_rootfs])
+        names = [server.put(image, "lib/member", "v1") for server in servers]
+        servers[0].rules(auth="basic", user="me:secret")
+        config = engine.root / "docker-config"
+        config.mkdir(exist_ok=True)
+        login = base64.b64encode(b"me:secret").decode()
+        (config / "config.json").write_text(json.dumps({"auths": {servers[0].host: {"auth": login}}}))
+        engine.skiff("manifest", "create", f"{servers[0].host}/lib/list:1", *names)
+        assert any(r["authorization"] == f"Basic {login}" for r in servers[0].requests())
+        assert {r["authorization"] for r in servers[1].requests()} == {None}
+        assert engine.skiff("artifact", "ls", names[0]).stdout.startswith("DIGEST")
+    finally:
+        for server in servers:
+            server.close()
