@@ -238,7 +238,7 @@ int image_list(struct image_service *images, struct image ***ret, struct error *
     r = image_ids(images, false, &ids, err);
     struct image **list = xcalloc(strv_len(ids) + 1, sizeof *list);
     for (size_t i = 0; r == 0 && ids && ids[i]; i++)
-        r = image_load_record(images, ids[i], &list[n++], err);
+        r = image_load_what_is_there(images, ids[i], &list[n++], err);
     pthread_mutex_unlock(&images->lock);
     if (r < 0) {
         image_list_free(list);

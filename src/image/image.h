@@ -46,7 +46,7 @@ void image_freep(struct image **image);
 
 // By reference, full id, or unique id prefix. ERROR_NOT_FOUND "No such image: x".
 int image_get(struct image_service *images, const char *name, struct image **ret, struct error *err);
-// NULL-terminated array of all, newest first. Free with image_list_free.
+// NULL-terminated array of all, newest first; one whose configuration is damaged is there with config NULL. Free with image_list_free.
 int image_list(struct image_service *images, struct image ***ret, struct error *err);
 void image_list_free(struct image **list);
 

@@ -71,6 +71,9 @@ int image_resolve_locked(struct image_service *images, const char *name, char re
 int image_load_record(struct image_service *images, const char *id, struct image **ret, struct error *err);
 // As image_load_record, without reading the configuration (image->config is NULL). For walks over all images.
 int image_load_summary(struct image_service *images, const char *id, struct image **ret, struct error *err);
+// The first, or where the configuration cannot be read the second: a damaged image is still listed and removed.
+int image_load_what_is_there(struct image_service *images, const char *id, struct image **ret,
+                             struct error *err);
 // Every image's id, strv, those that linger included only when asked.
 int image_ids(struct image_service *images, bool with_lingering, char ***ret, struct error *err);
 // The record under META_IMAGES, with one more key taken or changed by `change`; lock held.

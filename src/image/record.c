@@ -147,6 +147,15 @@ int image_load_record(struct image_service *images, const char *id, struct image
     return 0;
 }
 
+int image_load_what_is_there(struct image_service *images, const char *id, struct image **ret,
+                             struct error *err)
+{
+    if (image_load_record(images, id, ret, err) == 0)
+        return 0;
+    log_warn("%s", err->message);
+    return image_load_summary(images, id, ret, err);
+}
+
 struct id_list {
     char **ids;
     bool with_lingering;

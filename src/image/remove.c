@@ -27,7 +27,7 @@ static int reload(struct removal *r)
 {
     image_free(r->image);
     r->image = NULL;
-    return image_load_record(r->images, r->id, &r->image, r->err);
+    return image_load_what_is_there(r->images, r->id, &r->image, r->err);
 }
 
 static size_t reference_count(const struct image *image)

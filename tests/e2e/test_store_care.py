@@ -124,6 +124,18 @@ def test_fsck_finds_a_damaged_layer(stocked, harm, is_seen_quickly):
     stocked.docker("run", "--rm", "busybox", "true")
 
 
+def test_a_damaged_configuration_is_no_end(stocked):
+    """The other images are listed and used, and the damaged one can be removed by hand."""
+    identity = stocked.api("GET", "/images/few/json")[2]["Id"]
+    (stocked.data_root / "blobs/sha256" / identity[7:]).write_bytes(b"{}")
+    assert tags(stocked) == {"busybox", "few"} and "few" in stocked.docker("images").stdout
+    assert stocked.api("GET", "/system/df")[0] == 200
+    stocked.docker("run", "--rm", "busybox", "true")
+    assert [(f["Kind"], f["Id"]) for f in fsck(stocked)[0]] == [("document", identity), ("image", "few:latest")]
+    stocked.docker("rmi", "few")
+    assert tags(stocked) == {"busybox"} and fsck(stocked)[0] == []
+
+
 def test_fsck_leaves_an_image_that_a_container_uses(stocked):
     stocked.docker("create", "--name", "cc", "few", "a")
     diff_id, = layers_of(stocked, "few")
