@@ -17,7 +17,7 @@ static void found(void *context, const struct fsck_finding *finding)
     json_t *document = json_object();
     json_set_string(document, "Type", "finding");
     json_set_string(document, "Kind", finding->kind);
-    json_set_string(document, "Id", finding->id);
+    json_set_text(document, "Id", finding->id);
     json_set_string(document, "Problem", finding->problem);
     json_object_set_new(document, "NeededBy", json_from_strv(finding->needed_by));
     json_set_bool(document, "Repaired", finding->is_repaired);

@@ -42,9 +42,14 @@ static int open_subject(struct image_service *images, const char *name, const st
     return registry_manifest_get(ret->repository, which, &ret->manifest, err);
 }
 
+// type and title may be a registry's or a client's: what is no UTF-8 is left out.
 static json_t *describe(const char *type, const char *digest, size_t n)
 {
-    return json_pack("{s:s, s:s, s:I}", "mediaType", type, "digest", digest, "size", (json_int_t)n);
+    json_t *descriptor = json_object();
+    json_set_string(descriptor, "mediaType", type);
+    json_set_string(descriptor, "digest", digest);
+    json_set_int(descriptor, "size", (int64_t)n);
+    return descriptor;
 }
 
 static int parse_index(const struct str *text, json_t **ret, struct error *err)
@@ -147,7 +152,9 @@ static int send_files(struct registry_repository *to, const struct artifact_atta
         if (send_file(to, tar, digest, err) < 0)
             return -1;
         json_t *layer = describe(a->media_type ? a->media_type : "application/octet-stream", digest, size);
-        json_object_set_new(layer, "annotations", json_pack("{s:s}", TITLE, title));
+        json_t *annotations = json_object();
+        json_set_text(annotations, TITLE, title);
+        json_object_set_new(layer, "annotations", annotations);
         json_array_append_new(layers, layer);
     }
     return r < 0 ? error_set(err, ERROR_INVALID, "invalid archive: %s",
@@ -168,6 +175,20 @@ static json_t *make_annotations(char *const *pairs)
         json_set_string(annotations, key, equals ? equals + 1 : "");
     }
     return annotations;
+}
+
+static json_t *make_manifest(const struct subject *s, const struct artifact_attachment *a, json_t *layers)
+{
+    const char *type = s->manifest.media_type ? s->manifest.media_type : OCI_MEDIA_MANIFEST;
+    json_t *manifest = json_object();
+    json_set_int(manifest, "schemaVersion", 2);
+    json_set_string(manifest, "mediaType", OCI_MEDIA_MANIFEST);
+    json_set_string(manifest, "artifactType", a->type);
+    json_object_set_new(manifest, "config", describe(EMPTY_TYPE, EMPTY_DIGEST, 2));
+    json_object_set(manifest, "layers", layers);
+    json_object_set_new(manifest, "subject", describe(type, s->manifest.digest, s->manifest.bytes.len));
+    json_object_set_new(manifest, "annotations", make_annotations(a->annotations));
+    return manifest;
 }
 
 // The registry does not know by itself what refers to the subject: its index is a tag that whoever attaches keeps.
@@ -204,12 +225,7 @@ int artifact_attach(struct image_service *images, const struct artifact_attachme
         return -1;
     if (json_array_size(layers) == 0) // the specification wants one
         json_array_append_new(layers, describe(EMPTY_TYPE, EMPTY_DIGEST, 2));
-    json_t *manifest CLEANUP(json_cleanup) = json_pack(
-        "{s:i, s:s, s:s, s:o, s:O, s:o, s:o}", "schemaVersion", 2, "mediaType", OCI_MEDIA_MANIFEST,
-        "artifactType", a->type, "config", describe(EMPTY_TYPE, EMPTY_DIGEST, 2), "layers", layers, "subject",
-        describe(s.manifest.media_type ? s.manifest.media_type : OCI_MEDIA_MANIFEST, s.manifest.digest,
-                 s.manifest.bytes.len),
-        "annotations", make_annotations(a->annotations));
+    json_t *manifest CLEANUP(json_cleanup) = make_manifest(&s, a, layers);
     char *bytes CLEANUP(cleanup_free) = json_text(manifest);
     digest_of(bytes, strlen(bytes), ret_digest);
     if (registry_manifest_put(s.repository, ret_digest, OCI_MEDIA_MANIFEST, bytes, strlen(bytes), err) < 0)
