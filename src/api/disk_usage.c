@@ -15,21 +15,14 @@ struct sums {
     int64_t active, total, bytes, reclaimable;
 };
 
-// What a container's image holds for itself alone stays; what it shares may be another's as well.
 static struct sums images_sums(const struct disk_usage *usage)
 {
-    struct sums sums = { .total = (int64_t)json_array_size(usage->images), .bytes = usage->layers_bytes };
-    int64_t used = 0;
+    struct sums sums = { .total = (int64_t)json_array_size(usage->images),
+                         .bytes = usage->layers_bytes,
+                         .reclaimable = usage->reclaimable_bytes };
     size_t i;
     json_t *image;
-    json_array_foreach(usage->images, i, image)
-    {
-        if (json_get_int(image, "Containers", 0) <= 0)
-            continue;
-        sums.active++;
-        used += json_get_int(image, "Size", 0) - json_get_int(image, "SharedSize", 0);
-    }
-    sums.reclaimable = sums.bytes - used;
+    json_array_foreach(usage->images, i, image) sums.active += json_get_int(image, "Containers", 0) > 0;
     return sums;
 }
 
@@ -108,6 +101,8 @@ static json_t *lists_document(const struct disk_usage *usage, int version)
                   { "Volumes", usage->volumes },
                   { "BuildCache", usage->build_cache } };
     json_set_int(document, "LayersSize", usage->layers_bytes);
+    if (usage->images) // skiff's own: clients of Docker's guess it from the list
+        json_set_int(document, "LayersReclaimable", usage->reclaimable_bytes);
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         json_object_set(document, lists[i].key, lists[i].items ? lists[i].items : json_null());
     if (version < 142)

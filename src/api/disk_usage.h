@@ -10,7 +10,8 @@ enum { DISK_CONTAINERS = 1, DISK_IMAGES = 2, DISK_VOLUMES = 4, DISK_BUILD_CACHE 
 
 // Arrays of what the list calls show; NULL: not asked for.
 struct disk_usage {
-    int64_t layers_bytes; // each layer once
+    int64_t layers_bytes;      // of all images on disk, what they share counted once
+    int64_t reclaimable_bytes; // of them, what no container's image needs
     json_t *images, *containers, *volumes, *build_cache;
 };
 // Releases what is in it.

@@ -2,14 +2,14 @@
 //
 // Progress is a JSON document a line; the head goes out with the first one, so that what fails at once is an ordinary error
 // and what fails later is told inside a 200.
+#include "api/registry_auth.h"
 #include "api/request.h"
 #include "base/mem.h"
-#include "codec/base64.h"
 
 #include <errno.h>
 #include <string.h>
 
-static int report_progress(void *context, const struct progress *progress)
+int report_progress(void *stream, const struct progress *progress)
 {
     json_t *document = json_object();
     if (progress->stream)
@@ -29,62 +29,29 @@ static int report_progress(void *context, const struct progress *progress)
         json_set_string(document, "id", progress->id);
     if (progress->aux)
         json_object_set(document, "aux", (json_t *)(uintptr_t)progress->aux);
-    return line_stream_put(context, document);
+    return line_stream_put(stream, document);
 }
 
 // --- pull
-
-// X-Registry-Auth: base64url of {"username","password","identitytoken","registrytoken"}. Nothing or "{}" is anonymous.
-static int read_auth(struct request *request, struct registry_auth *ret, struct error *err)
-{
-    const char *header = http_exchange_header(request->http, "X-Registry-Auth");
-    CLEANUP(str_done) struct str text = STR_INIT;
-    CLEANUP(json_cleanup) json_t *document = NULL;
-    if (str_is_empty(header))
-        return 0;
-    if (!base64_decode(&text, header))
-        return error_set(err, ERROR_INVALID, "invalid X-Registry-Auth header: bad base64");
-    if (text.len && json_parse(text.ptr, text.len, &document, err) < 0)
-        return error_wrap(err, "invalid X-Registry-Auth header");
-    const struct {
-        const char *key;
-        char **to;
-    } members[] = { { "username", &ret->username },
-                    { "password", &ret->password },
-                    { "identitytoken", &ret->identity_token },
-                    { "registrytoken", &ret->registry_token } };
-    for (size_t i = 0; i < sizeof members / sizeof *members; i++) {
-        const char *value = json_get_string(document, members[i].key, "");
-        *members[i].to = *value ? xstrdup(value) : NULL;
-    }
-    return 0;
-}
-
-static void auth_done(struct registry_auth *auth)
-{
-    free(auth->username);
-    free(auth->password);
-    free(auth->identity_token);
-    free(auth->registry_token);
-}
 
 static int pull(struct request *request, const char *from, struct error *err)
 {
     CLEANUP(cleanup_free)
     char *tag = request_get(request, "tag"), *platform = request_get(request, "platform");
-    CLEANUP(auth_done) struct registry_auth auth = { 0 };
-    if (read_auth(request, &auth, err) < 0)
+    CLEANUP(registry_auth_done) struct registry_auth auth = { 0 };
+    if (registry_auth_read(request, &auth, err) < 0)
         return -1;
     CLEANUP(cleanup_free)
     char *reference =
         str_is_empty(tag) ? xstrdup(from) : xasprintf(strchr(tag, ':') ? "%s@%s" : "%s:%s", from, tag);
-    bool has_auth = auth.username || auth.identity_token || auth.registry_token;
     struct line_stream lines = { .request = request };
     struct progress_sink sink = { report_progress, &lines };
     int r = image_pull(request->engine->images, reference, str_is_empty(platform) ? NULL : platform,
-                       has_auth ? &auth : NULL, &sink, err);
+                       registry_auth_is_anonymous(&auth) ? NULL : &auth, &sink, err);
     if (r < 0)
         return line_stream_fail(&lines, err);
+    if (request->engine->dedup)
+        engine_dedup_soon(request->engine->dedup);
     return lines.is_begun ? 0 : respond_empty(request, 200);
 }
 

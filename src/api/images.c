@@ -5,18 +5,9 @@
 #include "api/layer_sharing.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "image/reference.h"
 
-#include <fnmatch.h>
 #include <string.h>
-
-// A reference pattern against "name:tag" and against the name alone, "*" not crossing a slash.
-static bool reference_matches(const char *pattern, const char *familiar)
-{
-    const char *slash = strrchr(familiar, '/');
-    size_t n = strcspn(slash ? slash : familiar, ":@") + (slash ? (size_t)(slash - familiar) : 0);
-    CLEANUP(cleanup_free) char *name = xstrndup(familiar, n);
-    return fnmatch(pattern, familiar, FNM_PATHNAME) == 0 || fnmatch(pattern, name, FNM_PATHNAME) == 0;
-}
 
 static bool any_matches(const char *pattern, char *const *references)
 {

@@ -54,6 +54,10 @@ int line_stream_put(struct line_stream *stream, json_t *document);
 // End with an error: 0 when it was told in the stream, -1 when nothing has been sent yet (the dispatcher answers).
 int line_stream_fail(struct line_stream *stream, const struct error *err);
 
+// For a struct progress_sink over a line_stream: a progress document as Docker writes it. 0, or -errno when the client is gone.
+struct progress;
+int report_progress(void *stream, const struct progress *progress);
+
 // A tar answer whose head goes out with its first bytes, so that what fails before them is an ordinary answer.
 struct lazy_stream {
     struct request *request;
@@ -72,12 +76,17 @@ request_handler api_container_list, api_container_create, api_container_inspect,
     api_container_update, api_container_wait, api_container_attach, api_container_remove, api_container_prune;
 request_handler api_container_stats, api_container_logs_clear, api_container_attach_ws,
     api_container_checkpoint;
-request_handler api_system_df;
+request_handler api_system_df, api_fsck;
 request_handler api_container_changes, api_container_export, api_container_archive_stat,
     api_container_archive_get, api_container_archive_put, api_commit;
 request_handler api_exec_create, api_exec_start, api_exec_inspect, api_exec_resize;
 request_handler api_image_list, api_image_create, api_image_inspect, api_image_history, api_image_tag,
     api_image_remove, api_image_save_one, api_image_save, api_image_load, api_image_prune;
+request_handler api_image_gc, api_image_dedup, api_image_diff, api_image_flatten;
+request_handler api_manifest_inspect, api_manifest_create, api_manifest_annotate, api_manifest_push,
+    api_manifest_remove;
+request_handler api_artifact_list, api_artifact_attach, api_artifact_pull;
+request_handler api_image_push, api_image_search, api_distribution, api_auth;
 request_handler api_network_list, api_network_inspect, api_network_prune, api_network_create,
     api_network_remove, api_network_connect, api_network_disconnect;
 request_handler api_volume_list, api_volume_inspect, api_volume_prune;

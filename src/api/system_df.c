@@ -6,6 +6,7 @@
 #include "api/volume_document.h"
 #include "base/mem.h"
 #include "http/http.h"
+#include "store/usage.h"
 
 static int parse_types(const struct request *request, unsigned *ret, struct error *err)
 {
@@ -30,6 +31,24 @@ static int parse_types(const struct request *request, unsigned *ret, struct erro
     return 0;
 }
 
+// --- images: a layer is kept once, so what several images have is shared by them. What is counted is blocks on disk.
+struct image_usage {
+    struct image **images;
+    struct container_info **containers;
+    struct usage_group *groups;
+    size_t count;
+    struct usage_total total;
+};
+
+static void image_usage_done(struct image_usage *u)
+{
+    for (size_t i = 0; u->groups && i < u->count; i++)
+        strv_free((char **)(uintptr_t)u->groups[i].digests);
+    free(u->groups);
+    container_list_free(u->containers);
+    image_list_free(u->images);
+}
+
 static int64_t count_containers(struct container_info **containers, const char *image_id)
 {
     int64_t count = 0;
@@ -38,24 +57,44 @@ static int64_t count_containers(struct container_info **containers, const char *
     return count;
 }
 
+static int measure_images(const struct request *request, struct image_usage *u, struct error *err)
+{
+    if (image_list(request->engine->images, &u->images, err) < 0)
+        return -1;
+    u->containers = container_list(request->engine->containers, true);
+    while (u->images[u->count])
+        u->count++;
+    u->groups = xcalloc(u->count + 1, sizeof *u->groups);
+    for (size_t i = 0; i < u->count; i++) {
+        const struct image *image = u->images[i];
+        char **digests = NULL;
+        strv_push(&digests, image->id);
+        if (image->manifest_digest)
+            strv_push(&digests, image->manifest_digest);
+        u->groups[i] = (struct usage_group){ .diff_ids = image->diff_ids,
+                                             .digests = digests,
+                                             .is_held = count_containers(u->containers, image->id) > 0 };
+    }
+    return store_usage(request->engine->store, u->groups, u->count, &u->total, err);
+}
+
 static int gather_images(const struct request *request, struct disk_usage *usage, struct error *err)
 {
-    CLEANUP(layer_sharing_done) struct layer_sharing sharing = { .layers = MAP_INIT };
-    struct image **images = NULL;
-    if (image_list(request->engine->images, &images, err) < 0)
+    CLEANUP(image_usage_done) struct image_usage u = { 0 };
+    if (measure_images(request, &u, err) < 0)
         return -1;
-    struct container_info **containers = container_list(request->engine->containers, true);
-    layer_sharing_count(request->engine->store, images, &sharing);
-    usage->layers_bytes = sharing.total_bytes;
+    usage->layers_bytes = (int64_t)u.total.bytes;
+    usage->reclaimable_bytes = (int64_t)u.total.reclaimable_bytes;
     usage->images = json_array();
-    for (size_t i = 0; images[i]; i++) {
+    for (size_t i = 0; i < u.count; i++) {
         json_t *document =
-            image_summary_document(request, images[i], count_containers(containers, images[i]->id));
-        json_set_int(document, "SharedSize", layer_sharing_bytes(&sharing, images[i]));
+            image_summary_document(request, u.images[i], count_containers(u.containers, u.images[i]->id));
+        json_set_int(document, "Size", (int64_t)u.groups[i].bytes);
+        if (json_object_get(document, "VirtualSize"))
+            json_set_int(document, "VirtualSize", (int64_t)u.groups[i].bytes);
+        json_set_int(document, "SharedSize", (int64_t)u.groups[i].shared_bytes);
         json_array_append_new(usage->images, document);
     }
-    container_list_free(containers);
-    image_list_free(images);
     return 0;
 }
 

@@ -9,6 +9,7 @@
 #include "codec/tar.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum { ARCHIVE_DEPTH_MAX = 512, ARCHIVE_DIRECTORY_MAX_BYTES = 64 << 20 };
@@ -22,6 +23,7 @@ struct archive_ids {
 struct archive_pack {
     const char *name;    // what the top is called: "dir" gives "dir/", "dir/x"; "/" gives "/", "/x"
     bool leaves_top_out; // only what is below it, without a name before it: "x"
+    bool needs_all;      // nobody changes the tree: what cannot be read is an error, not left out
     bool is_layer;       // an overlay's upper directory: whiteouts and opaque directories in the layer format
     struct archive_ids ids;
 };
@@ -30,6 +32,12 @@ struct archive_pack {
 // sockets left out, hard links within it kept. What vanishes or cannot be read meanwhile is left out, as Docker does. 0;
 // ERROR_IO with the writer's errno; ERROR_UNSUPPORTED for a tree nested too deep and for what a layer cannot say.
 int archive_pack(int fd, const struct archive_pack *options, struct writer to, struct error *err);
+
+// Several layers (descriptors of their directories, topmost first, borrowed; O_PATH will do) as the one layer that has the same effect
+// on whatever lies below them: objects as they show through, whiteouts and opaque directories where something further down is to be
+// hidden. is_lowest: nothing lies below, so nothing is hidden. Without end mark; names in byte order; hard links of one layer kept.
+// Errors as archive_pack, but what cannot be read fails it.
+int archive_pack_layers(const int *fds, size_t count, bool is_lowest, struct writer to, struct error *err);
 
 // The extended attributes that archives carry: user.*, security.capability and, unless ids are mapped, POSIX ACLs. trusted.*
 // would be orders to overlay itself.

@@ -1,6 +1,7 @@
 #include "archive/archive.h"
 
 #include "archive/names.h"
+#include "archive/pack_internal.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/map.h"
@@ -24,15 +25,6 @@ enum {
     VALUES_MAX = 64,
     NOBODY = 65534,
     LINKED_MAX = 1 << 20
-};
-
-struct pack {
-    const struct archive_pack *options;
-    struct writer to;
-    struct str path;   // of the current entry, as it stands in the archive
-    struct map linked; // "device:inode" of files with several names -> the first one (owned)
-    char *buffer;
-    struct error *err;
 };
 
 static int write_failed(struct pack *p, int r)
@@ -158,6 +150,8 @@ static int write_contents(struct pack *p, int fd, uint64_t size)
         ssize_t n = is_over ? 0 : read(fd, p->buffer, want);
         if (n < 0 && errno == EINTR)
             continue;
+        if (n <= 0 && p->options->needs_all)
+            return error_errno(p->err, n < 0 ? errno : EIO, "read %.500s", p->path.ptr);
         if (n <= 0) {
             is_over = true;
             memset(p->buffer, 0, want);
@@ -180,6 +174,8 @@ static int write_header(struct pack *p, const struct tar_entry *e)
 
 static int skip(const struct pack *p, int r)
 {
+    if (p->options->needs_all)
+        return error_errno(p->err, r, "read %.500s", p->path.ptr);
     log_debug("archive: %s is left out: %s", p->path.ptr, strerrordesc_np(r < 0 ? -r : r));
     return 0;
 }
@@ -226,10 +222,7 @@ static int pack_link(struct pack *p, int fd, const struct stat *st)
 }
 
 // --- directories
-static int pack_object(struct pack *p, int fd, int depth);
-
-// An empty file that says what is not there.
-static int write_mark(struct pack *p, const char *prefix, const char *name)
+int pack_mark(struct pack *p, const char *prefix, const char *name)
 {
     size_t n = p->path.len;
     str_appendf(&p->path, "%s%s", prefix, name);
@@ -245,9 +238,9 @@ static int pack_child(struct pack *p, int fd, const char *name, int depth)
     struct stat st;
     int child CLEANUP(cleanup_close) = openat(fd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
     if (child < 0)
-        return errno == ENOENT ? 0 : skip(p, errno);
+        return errno == ENOENT && !p->options->needs_all ? 0 : skip(p, errno);
     if (p->options->is_layer && fstat(child, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == 0)
-        return write_mark(p, ".wh.", name);
+        return pack_mark(p, ".wh.", name);
     size_t n = p->path.len;
     str_append(&p->path, name);
     int r = pack_object(p, child, depth);
@@ -274,25 +267,25 @@ static int pack_children(struct pack *p, int fd, int depth)
     return 0;
 }
 
-static int write_directory(struct pack *p, int fd, const struct stat *st)
+int pack_directory_entry(struct pack *p, int fd, const struct stat *st, bool *ret_is_opaque)
 {
-    bool is_opaque = false;
     struct tar_entry e CLEANUP(entry_done) = entry_of(p, st);
-    if (!read_xattrs(p, fd, &e, &is_opaque))
-        return too_odd(p);
-    if (write_header(p, &e) < 0)
-        return -1;
-    return is_opaque ? write_mark(p, ".wh..wh..opq", "") : 0;
+    *ret_is_opaque = false;
+    return read_xattrs(p, fd, &e, ret_is_opaque) ? write_header(p, &e) : too_odd(p);
 }
 
 static int pack_directory(struct pack *p, int fd, const struct stat *st, int depth)
 {
     if (p->path.len == 0 || p->path.ptr[p->path.len - 1] != '/')
         str_append_char(&p->path, '/');
-    return write_directory(p, fd, st) < 0 ? -1 : pack_children(p, fd, depth);
+    bool is_opaque;
+    if (pack_directory_entry(p, fd, st, &is_opaque) < 0 ||
+        (is_opaque && pack_mark(p, ".wh..wh..opq", "") < 0))
+        return -1;
+    return pack_children(p, fd, depth);
 }
 
-static int pack_object(struct pack *p, int fd, int depth)
+int pack_object(struct pack *p, int fd, int depth)
 {
     struct stat st;
     if (fstat(fd, &st) < 0)
@@ -313,21 +306,30 @@ static int pack_object(struct pack *p, int fd, int depth)
     }
 }
 
+void pack_init(struct pack *p, const struct archive_pack *options, struct writer to, struct error *err)
+{
+    *p = (struct pack){ .options = options,
+                        .to = to,
+                        .path = STR_INIT,
+                        .linked = MAP_INIT,
+                        .buffer = xmalloc(BUFFER_SIZE),
+                        .err = err };
+}
+
+void pack_done(struct pack *p)
+{
+    size_t at = 0;
+    for (const struct map_entry *e; (e = map_next(&p->linked, &at));)
+        free(e->value);
+    map_done(&p->linked);
+    str_done(&p->path);
+    free(p->buffer);
+}
+
 int archive_pack(int fd, const struct archive_pack *options, struct writer to, struct error *err)
 {
-    struct pack p = { .options = options,
-                      .to = to,
-                      .path = STR_INIT,
-                      .linked = MAP_INIT,
-                      .buffer = xmalloc(BUFFER_SIZE),
-                      .err = err };
+    struct pack p CLEANUP(pack_done);
+    pack_init(&p, options, to, err);
     str_append(&p.path, options->leaves_top_out ? "" : options->name);
-    int r = options->leaves_top_out ? pack_children(&p, fd, 0) : pack_object(&p, fd, 0);
-    size_t at = 0;
-    for (const struct map_entry *e; (e = map_next(&p.linked, &at));)
-        free(e->value);
-    map_done(&p.linked);
-    str_done(&p.path);
-    free(p.buffer);
-    return r;
+    return options->leaves_top_out ? pack_children(&p, fd, 0) : pack_object(&p, fd, 0);
 }

@@ -14,7 +14,10 @@
 enum { STACK_SIZE = 3 << 19, PIPE_SIZE = 1 << 20 };
 
 struct archive_stream {
-    int fd, read_fd, write_fd; // write_fd is the thread's
+    int read_fd, write_fd; // write_fd is the thread's
+    int (*produce)(void *context, struct writer to, struct error *err);
+    void *context; // of produce
+    int fd;        // of the tree, when it is one
     const struct archive_pack *options;
     pthread_t thread;
     bool is_running;
@@ -30,7 +33,7 @@ static void *write_archive(void *context)
     sigemptyset(&pipe_signal);
     sigaddset(&pipe_signal, SIGPIPE);
     pthread_sigmask(SIG_BLOCK, &pipe_signal, NULL);
-    s->result = archive_pack(s->fd, s->options, to, &s->error);
+    s->result = s->produce(s->context, to, &s->error);
     if (s->result == 0) {
         int r = tar_write_end(to);
         s->result = r < 0 ? error_errno(&s->error, r, "write archive") : 0;
@@ -60,16 +63,15 @@ static ssize_t read_archive(void *context, void *buffer, size_t n)
     }
 }
 
-int archive_stream_new(int fd, const struct archive_pack *options, struct archive_stream **ret,
-                       struct error *err)
+static int start(struct archive_stream *allocated, struct archive_stream **ret, struct error *err)
 {
     int pipe_fds[2];
+    struct archive_stream *s CLEANUP(archive_stream_freep) = allocated;
+    s->read_fd = s->write_fd = FD_NONE;
     if (pipe2(pipe_fds, O_CLOEXEC) < 0)
         return error_errno(err, errno, "make a pipe");
-    struct archive_stream *s CLEANUP(archive_stream_freep) = NEW(struct archive_stream);
-    *s = (struct archive_stream){
-        .fd = fd, .read_fd = pipe_fds[0], .write_fd = pipe_fds[1], .options = options
-    };
+    s->read_fd = pipe_fds[0];
+    s->write_fd = pipe_fds[1];
     (void)fcntl(s->read_fd, F_SETPIPE_SZ, PIPE_SIZE);
     int r = thread_start(&s->thread, STACK_SIZE, write_archive, s);
     if (r < 0)
@@ -77,6 +79,32 @@ int archive_stream_new(int fd, const struct archive_pack *options, struct archiv
     s->is_running = true;
     *ret = TAKE_PTR(s);
     return 0;
+}
+
+int archive_stream_start(int (*produce)(void *context, struct writer to, struct error *err), void *context,
+                         struct archive_stream **ret, struct error *err)
+{
+    struct archive_stream *s = NEW(struct archive_stream);
+    s->produce = produce;
+    s->context = context;
+    return start(s, ret, err);
+}
+
+static int produce_tree(void *context, struct writer to, struct error *err)
+{
+    const struct archive_stream *s = context;
+    return archive_pack(s->fd, s->options, to, err);
+}
+
+int archive_stream_new(int fd, const struct archive_pack *options, struct archive_stream **ret,
+                       struct error *err)
+{
+    struct archive_stream *s = NEW(struct archive_stream);
+    s->fd = fd;
+    s->options = options;
+    s->produce = produce_tree;
+    s->context = s;
+    return start(s, ret, err);
 }
 
 struct reader archive_stream_reader(struct archive_stream *stream)

@@ -17,9 +17,9 @@ size_t help_columns(void)
 static const char *value_name(const struct option *option)
 {
     static const char *const names[] = {
-        [OPTION_BOOL] = "",           [OPTION_STRING] = "string", [OPTION_LIST] = "list",
-        [OPTION_INT] = "int",         [OPTION_BYTES] = "bytes",   [OPTION_DURATION] = "duration",
-        [OPTION_DECIMAL] = "decimal",
+        [OPTION_BOOL] = "",           [OPTION_STRING] = "string",   [OPTION_LIST] = "list",
+        [OPTION_INT] = "int",         [OPTION_BYTES] = "bytes",     [OPTION_DURATION] = "duration",
+        [OPTION_DECIMAL] = "decimal", [OPTION_OPTIONAL] = "string",
     };
     _Static_assert(sizeof names / sizeof *names == OPTION_KIND_COUNT, "every kind has a name");
     return option->value_name ? option->value_name : names[option->kind];
@@ -32,7 +32,9 @@ static void left_column(struct str *out, const struct option *option)
         str_appendf(out, "  -%c, --%s", option->letter, option->name);
     else
         str_appendf(out, "      --%s", option->name);
-    if (*value_name(option))
+    if (option->kind == OPTION_OPTIONAL)
+        str_appendf(out, "[=%s]", value_name(option));
+    else if (*value_name(option))
         str_appendf(out, " %s", value_name(option));
 }
 

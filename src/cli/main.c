@@ -26,7 +26,8 @@ static const struct command *const others[] = {
     &command_export, &command_history, &command_import, &command_inspect, &command_kill,    &command_load,
     &command_logs,   &command_pause,   &command_port,   &command_rename,  &command_restart, &command_rm,
     &command_rmi,    &command_save,    &command_start,  &command_stats,   &command_stop,    &command_tag,
-    &command_top,    &command_unpause, &command_update, &command_wait,
+    &command_top,    &command_unpause, &command_update, &command_wait,    &command_push,    &command_login,
+    &command_logout, &command_search,
 };
 
 struct member {
@@ -65,6 +66,10 @@ static const struct member container_members[] = {
     { NULL, NULL },
 };
 static const struct member image_members[] = {
+    { "dedup", &command_image_dedup },
+    { "diff", &command_image_diff },
+    { "flatten", &command_image_flatten },
+    { "gc", &command_image_gc },
     { "history", &command_history },
     { "import", &command_import },
     { "inspect", &command_image_inspect },
@@ -72,6 +77,7 @@ static const struct member image_members[] = {
     { "ls", &command_images },
     { "prune", &command_image_prune },
     { "pull", &command_pull },
+    { "push", &command_push },
     { "rm", &command_rmi },
     { "save", &command_save },
     { "tag", &command_tag },
@@ -79,6 +85,17 @@ static const struct member image_members[] = {
     { "remove", &command_rmi },
     { NULL, NULL },
 };
+static const struct member artifact_members[] = { { "attach", &command_artifact_attach },
+                                                  { "ls", &command_artifact_ls },
+                                                  { "pull", &command_artifact_pull },
+                                                  { "list", &command_artifact_ls },
+                                                  { NULL, NULL } };
+static const struct member manifest_members[] = { { "annotate", &command_manifest_annotate },
+                                                  { "create", &command_manifest_create },
+                                                  { "inspect", &command_manifest_inspect },
+                                                  { "push", &command_manifest_push },
+                                                  { "rm", &command_manifest_rm },
+                                                  { NULL, NULL } };
 static const struct member network_members[] = {
     { "connect", &command_network_connect },
     { "create", &command_network_create },
@@ -91,11 +108,10 @@ static const struct member network_members[] = {
     { "remove", &command_network_rm },
     { NULL, NULL },
 };
-static const struct member system_members[] = { { "df", &command_system_df },
-                                                { "events", &command_events },
-                                                { "info", &command_info },
-                                                { "prune", &command_system_prune },
-                                                { NULL, NULL } };
+static const struct member system_members[] = {
+    { "df", &command_system_df }, { "events", &command_events },      { "fsck", &command_system_fsck },
+    { "info", &command_info },    { "prune", &command_system_prune }, { NULL, NULL }
+};
 static const struct member volume_members[] = { { "clone", &command_volume_clone },
                                                 { "create", &command_volume_create },
                                                 { "inspect", &command_volume_inspect },
@@ -114,8 +130,12 @@ static const struct group {
     const char *name, *summary;
     const struct member *members;
 } groups[] = {
-    { "container", "Manage containers", container_members }, { "image", "Manage images", image_members },
-    { "network", "Manage networks", network_members },       { "system", "Manage skiff", system_members },
+    { "artifact", "Manage what is attached to images", artifact_members },
+    { "container", "Manage containers", container_members },
+    { "image", "Manage images", image_members },
+    { "manifest", "Manage image manifests and manifest lists", manifest_members },
+    { "network", "Manage networks", network_members },
+    { "system", "Manage skiff", system_members },
     { "volume", "Manage volumes", volume_members },
 };
 
@@ -125,8 +145,9 @@ static const struct option global_options[] = {
       "Engine to talk to: unix:///path or tcp://host:port (default: SKIFF_HOST, DOCKER_HOST, " DEFAULT_HOST
       ")" },
     { "version", 'v', OPTION_BOOL, NULL, "Print version information and quit" },
-    { "config", 0, OPTION_STRING, NULL, "" },    // accepted for scripts written for Docker
-    { "context", 'c', OPTION_STRING, NULL, "" }, // (the same)
+    { "config", 0, OPTION_STRING, NULL,
+      "Directory of config.json with registry credentials (default: DOCKER_CONFIG, ~/.docker)" },
+    { "context", 'c', OPTION_STRING, NULL, "" }, // accepted for scripts written for Docker
     { "log-level", 'l', OPTION_STRING, NULL, "" },
     OPTION_END,
 };
@@ -309,6 +330,7 @@ int cli_main(int argc, char **argv)
     const char *host = options_string(&globals, "host", environment_host());
     struct cli cli = { .host = host ? host : DEFAULT_HOST,
                        .host_is_default = !host,
+                       .config_directory = options_string(&globals, "config", NULL),
                        .debug = options_bool(&globals, "debug", false),
                        .out = STR_INIT };
     client_init(&cli.client, cli.host);

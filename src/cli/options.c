@@ -119,6 +119,7 @@ static int store(struct options *options, size_t at, const char *text, struct er
         break;
     case OPTION_STRING:
     case OPTION_LIST:
+    case OPTION_OPTIONAL:
     case OPTION_KIND_COUNT:
         break;
     }
@@ -148,6 +149,8 @@ static int parse_long(struct options *options, struct cursor *cursor, const char
             return store(options, i, equals + 1, err);
         if (options->table[i].kind == OPTION_BOOL)
             return store(options, i, "true", err);
+        if (options->table[i].kind == OPTION_OPTIONAL)
+            return store(options, i, "yes", err);
         if (!cursor->argv[cursor->at])
             return error_set(err, ERROR_INVALID, "flag needs an argument: --%s", word);
         return store(options, i, cursor->argv[cursor->at++], err);

@@ -16,6 +16,7 @@ enum option_kind {
     OPTION_BYTES,    // "512m"; "-1" too
     OPTION_DURATION, // "1m30s"
     OPTION_DECIMAL,  // "1.5"
+    OPTION_OPTIONAL, // a switch that may have a value, as --name=value; its text is "yes" without one
     OPTION_KIND_COUNT
 };
 

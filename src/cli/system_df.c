@@ -38,7 +38,8 @@ static struct usage images_usage(const json_t *document)
         u.active++;
         used += json_get_int(image, "Size", 0) - json_get_int(image, "SharedSize", 0);
     }
-    u.reclaimable = u.bytes - used;
+    u.reclaimable =
+        json_get_int(document, "LayersReclaimable", u.bytes - used); // another engine does not say
     return u;
 }
 

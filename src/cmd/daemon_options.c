@@ -53,6 +53,21 @@ static const struct option options[] = {
       "unix:///run/skiff/skiff.sock)" },
     { "icc", 0, "icc", OPTION_BOOL, AT(has_icc), NULL,
       "Containers on the default bridge reach each other (default true)" },
+    { "image-dedup", 0, "image-dedup", OPTION_BOOL, AT(dedups_images), NULL,
+      "After a pull let equal files of layers share their blocks, where the\nfile system can (xfs, btrfs; "
+      "default false)" },
+    { "image-gc-disk-high", 0, "image-gc-disk-high", OPTION_INT, AT(image_gc_disk_high), "percent",
+      "Remove images used longest ago above so much of the disk in use" },
+    { "image-gc-disk-low", 0, "image-gc-disk-low", OPTION_INT, AT(image_gc_disk_low), "percent",
+      "... until it is below this (default: 5 less)" },
+    { "image-gc-interval", 0, "image-gc-interval", OPTION_INT, AT(image_gc_interval_s), "seconds",
+      "Between two image garbage collections (default 3600)" },
+    { "image-gc-keep", 0, "image-gc-keep", OPTION_STRINGS, AT(image_gc_keeps), "pattern",
+      "Never remove these: a reference pattern, label=key or\nlabel=key=value; may be repeated" },
+    { "image-gc-keep-last", 0, "image-gc-keep-last", OPTION_INT, AT(image_gc_keep_last), "number",
+      "Keep the last so many images of each repository" },
+    { "image-gc-unused-days", 0, "image-gc-unused-days", OPTION_INT, AT(image_gc_unused_days), "days",
+      "Remove images that no container used for so long" },
     { "init", 0, "init", OPTION_BOOL, AT(has_init), NULL,
       "Run an init in containers that do not say whether (default false)" },
     { "insecure-registry", 0, "insecure-registries", OPTION_STRINGS, AT(insecure_registries), "host",
@@ -78,6 +93,9 @@ static const struct option options[] = {
       "Write the process id here (default /run/skiff/skiffd.pid)" },
     { "seccomp-profile", 0, "seccomp-profile", OPTION_STRING, AT(seccomp_profile), "file",
       "Default seccomp profile; \"unconfined\" for none (default: built in)" },
+    { "signature-policy", 0, "signature-policy", OPTION_STRING, AT(signature_policy), "file",
+      "Which keys must have signed the images that are pulled: as\ncontainers-policy.json(5) has it "
+      "(default: none)" },
     { "userns-mode", 0, "userns-mode", OPTION_STRING, AT(userns_mode), "mode",
       "User namespace of containers: private (default) or host" },
     { "validate", 0, NULL, OPTION_BOOL, AT(wants_validate), NULL, "Check the configuration and exit" },
@@ -94,6 +112,7 @@ static void set_defaults(struct daemon_options *o)
         .has_ip_masq = true,
         .log_level = LOG_LEVEL_INFO,
         .stop_timeout_s = 10,
+        .image_gc_interval_s = 3600,
     };
 }
 
@@ -353,6 +372,15 @@ static int check(struct daemon_options *o, struct error *err)
         return error_set(err, ERROR_INVALID, "--data-root and --exec-root must be absolute paths");
     if (o->mtu && (o->mtu < 68 || o->mtu > 65535))
         return error_set(err, ERROR_INVALID, "invalid --mtu %d", o->mtu);
+    if (o->image_gc_disk_high > 100 ||
+        (o->image_gc_disk_low && o->image_gc_disk_low >= o->image_gc_disk_high))
+        return error_set(
+            err, ERROR_INVALID,
+            "invalid --image-gc-disk-high %d, --image-gc-disk-low %d: percentages, the low one below "
+            "the high one",
+            o->image_gc_disk_high, o->image_gc_disk_low);
+    if (o->image_gc_interval_s < 1)
+        return error_set(err, ERROR_INVALID, "invalid --image-gc-interval %d", o->image_gc_interval_s);
     return 0;
 }
 

@@ -19,6 +19,11 @@ struct daemon_options {
     char *log_driver, **log_options; // of containers that name none; options as "key=value"
     char *seccomp_profile, *cgroup_parent, *userns_mode;
     int stop_timeout_s;
+    int image_gc_unused_days, image_gc_keep_last, image_gc_disk_high, image_gc_disk_low; // 0: no such rule
+    int image_gc_interval_s;
+    char **image_gc_keeps;
+    bool dedups_images;
+    char *signature_policy; // NULL: none
     bool wants_help, wants_version, wants_validate;
 };
 

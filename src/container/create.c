@@ -192,6 +192,7 @@ int container_create(struct container_service *s, const char *name, const json_t
     memcpy(ret_id, id, sizeof id);
     if (ret_warnings)
         *ret_warnings = TAKE_PTR(warnings);
+    image_note_use(s->images, c->image_id);
     container_event(c, "create", NULL, NULL);
     return 0;
 }

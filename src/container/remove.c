@@ -64,6 +64,7 @@ void container_destroy_locked(struct container *c)
     waiters_notify(c, CONTAINER_WAIT_REMOVED, c->state.exit_code);
     pthread_cond_broadcast(&c->changed);
     pthread_mutex_unlock(&c->lock);
+    image_note_use(c->service->images, c->image_id); // it was in use until now
     container_event(c, "destroy", NULL, NULL);
 }
 

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/str.h"
 #include "base/thread.h"
 
 #include <pthread.h>
@@ -156,6 +157,16 @@ bool spares_take_id(struct spares *s, char ret_id[static ID_LEN + 1])
     if (has)
         memcpy(ret_id, s->ids[--s->id_count], ID_LEN + 1);
     ask(s, DELAY_MS); // a start follows, as a rule, and asks again
+    pthread_mutex_unlock(&s->lock);
+    return has;
+}
+
+bool spares_has_id(struct spares *s, const char *id)
+{
+    bool has = false;
+    pthread_mutex_lock(&s->lock);
+    for (size_t i = 0; i < s->id_count; i++)
+        has |= streq(s->ids[i], id);
     pthread_mutex_unlock(&s->lock);
     return has;
 }

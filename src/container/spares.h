@@ -18,5 +18,7 @@ void spares_free(struct spares *spares);
 struct shim_spare spares_take_shim(struct spares *spares);
 // An id whose directories exist, the caller's to remove. False: there is none now.
 bool spares_take_id(struct spares *spares, char ret_id[static ID_LEN + 1]);
+// Is it one that waits?
+bool spares_has_id(struct spares *spares, const char *id);
 // A container has ended, the machine has time: make what is missing, its client first.
 void spares_refill(struct spares *spares);

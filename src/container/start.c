@@ -546,8 +546,10 @@ int container_start_locked(struct container *c, struct error *err)
 int container_start_again_locked(struct container *c, struct error *err)
 {
     container_views_await(c);
-    if (launch(c, err) == 0)
+    if (launch(c, err) == 0) {
+        image_note_use(c->service->images, c->image_id);
         return 0;
+    }
     start_failed(c, err);
     return -1;
 }

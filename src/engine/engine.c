@@ -48,6 +48,7 @@ static int open_services(struct engine *engine, struct error *err)
         return r;
     struct image_options image_options = {
         .insecure_registries = o->insecure_registries,
+        .signature_policy = o->signature_policy,
         .events = events,
         .is_in_use = is_image_in_use,
         .is_in_use_context = engine,
@@ -83,7 +84,10 @@ static int open_services(struct engine *engine, struct error *err)
         volume_service_settle(engine->volumes);
         project_settle(engine->store);
     }
-    return r;
+    if (r == 0 && o->dedups_images)
+        engine->dedup = engine_dedup_new(engine->images);
+    return r < 0 ? r
+                 : engine_gc_start(engine->images, &engine->options.gc, o->gc_interval_s, &engine->gc, err);
 }
 
 int engine_open(const struct engine_options *options, struct engine **ret, struct error *err)
@@ -106,6 +110,8 @@ void engine_close(struct engine *engine)
 {
     if (!engine)
         return;
+    engine_gc_stop(engine->gc);
+    engine_dedup_free(engine->dedup);
     if (engine->containers)
         container_service_close(engine->containers);
     volume_service_close(engine->volumes);

@@ -3,7 +3,9 @@
 
 #include "base/error.h"
 #include "container/container.h"
+#include "engine/dedup.h"
 #include "engine/events.h"
+#include "engine/gc.h"
 #include "image/image.h"
 #include "network/network.h"
 #include "store/store.h"
@@ -12,6 +14,7 @@
 // All strings are borrowed and must outlive the engine.
 struct engine_options {
     const char *data_root, *exec_root, *shim_program, *cgroup_parent, *userns_mode, *seccomp_profile;
+    const char *signature_policy; // file; NULL: none
     char **insecure_registries, **cdi_directories;
     int stop_timeout_s;
     const char *init_program, *netd_program;
@@ -21,6 +24,9 @@ struct engine_options {
     const char *log_driver; // NULL: "json-file"
     char **log_options;     // strv "key=value"
     bool is_debug;
+    struct image_gc_policy gc;
+    int gc_interval_s;
+    bool dedups_images; // after pulls
 };
 
 struct engine {
@@ -33,6 +39,8 @@ struct engine {
     struct volume_service *volumes;
     struct container_service *containers;
     struct engine_events *events;
+    struct engine_gc *gc;       // NULL: no policy
+    struct engine_dedup *dedup; // NULL: not wished
 };
 
 // Opens the store (which locks the data root), then images, networks, volumes, containers (which finds what still runs).

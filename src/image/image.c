@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "codec/json.h"
 #include "image/image_internal.h"
+#include "image/signature.h"
 #include "store/content.h"
 #include "store/meta.h"
 
@@ -57,7 +58,9 @@ int image_service_open(struct store *store, const struct image_options *options,
     images->options = *options;
     images->options.insecure_registries = strv_copy(options->insecure_registries);
     pthread_mutex_init(&images->lock, NULL);
-    if (recover(images, err) < 0) {
+    pthread_mutex_init(&images->use_lock, NULL);
+    if ((options->signature_policy && image_policy_check(options->signature_policy, err) < 0) ||
+        recover(images, err) < 0) {
         image_service_close(images);
         return -1;
     }
@@ -72,6 +75,8 @@ void image_service_close(struct image_service *images)
         return;
     strv_free(images->options.insecure_registries);
     pthread_mutex_destroy(&images->lock);
+    image_uses_done(images);
+    pthread_mutex_destroy(&images->use_lock);
     free(images);
 }
 
@@ -233,7 +238,7 @@ int image_list(struct image_service *images, struct image ***ret, struct error *
     r = image_ids(images, false, &ids, err);
     struct image **list = xcalloc(strv_len(ids) + 1, sizeof *list);
     for (size_t i = 0; r == 0 && ids && ids[i]; i++)
-        r = image_load_record(images, ids[i], &list[n++], err);
+        r = image_load_what_is_there(images, ids[i], &list[n++], err);
     pthread_mutex_unlock(&images->lock);
     if (r < 0) {
         image_list_free(list);

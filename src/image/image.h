@@ -15,9 +15,10 @@
 struct image_service;
 
 struct image_options {
-    char **insecure_registries; // strv of "host[:port]" or CIDR; loopback is always insecure-allowed
-    uint64_t max_layer_bytes;   // unpacked; 0: none
-    struct event_sink events;   // "image": pull, load, import, tag, untag, delete, save
+    char **insecure_registries;   // strv of "host[:port]" or CIDR; loopback is always insecure-allowed
+    uint64_t max_layer_bytes;     // unpacked; 0: none
+    const char *signature_policy; // file (image/signature.h), borrowed; NULL: whatever is pulled may come in
+    struct event_sink events;     // "image": pull, load, import, tag, untag, delete, save
     // Is a container made from this image? (asked by removal and prune; may be NULL)
     bool (*is_in_use)(void *context, const char *image_id, char container_id[65], bool *ret_is_running);
     void *is_in_use_context;
@@ -35,6 +36,8 @@ struct image {
     char **diff_ids;         // strv, bottom first
     int64_t created_ns;
     int64_t last_tagged_ns;
+    int64_t added_ns;     // when it came into this store; 0: not known
+    int64_t last_used_ns; // a container was made from it, started or removed, to the hour; 0: never
     uint64_t size_bytes;
     json_t *config; // the whole OCI image configuration
 };
@@ -43,7 +46,7 @@ void image_freep(struct image **image);
 
 // By reference, full id, or unique id prefix. ERROR_NOT_FOUND "No such image: x".
 int image_get(struct image_service *images, const char *name, struct image **ret, struct error *err);
-// NULL-terminated array of all, newest first. Free with image_list_free.
+// NULL-terminated array of all, newest first; one whose configuration is damaged is there with config NULL. Free with image_list_free.
 int image_list(struct image_service *images, struct image ***ret, struct error *err);
 void image_list_free(struct image **list);
 
@@ -84,9 +87,12 @@ int image_tag(struct image_service *images, const char *name, const char *new_re
 int image_remove(struct image_service *images, const char *name, bool is_forced, json_t **ret_report,
                  struct error *err);
 // Remove images without tags (all_unused: also tagged ones) that no container uses and for which keeps() (NULL: none) is false;
-// it must not call the service. Report as image_remove; bytes freed.
+// it must not call the service. Report as image_remove; bytes that came free on disk, to the block.
 typedef bool image_keeper(void *context, const struct image *image);
 int image_prune(struct image_service *images, bool all_unused, image_keeper *keeps, void *context,
                 json_t **ret_report, uint64_t *ret_bytes, struct error *err);
+
+// A container is made from this image (full id), started or removed. Costs nothing but once an hour, when a record is written.
+void image_note_use(struct image_service *images, const char *id);
 
 // Layers of an image kept for the time a container needs them: containers hold the image by id; removal asks is_in_use.

@@ -2,6 +2,7 @@
 // for an image configuration.
 #pragma once
 
+#include "base/map.h"
 #include "image/image.h"
 #include "image/reference.h"
 
@@ -15,7 +16,9 @@ struct image_service {
     pthread_mutex_t lock;
     unsigned
         acquiring; // pulls, loads, imports under way; while there is one, no layer or document is collected
-    bool wants_sweep; // something unreferenced may be there: collect when the last one ends
+    bool wants_sweep;         // something unreferenced may be there: collect when the last one ends
+    pthread_mutex_t use_lock; // guards `uses`; a leaf
+    struct map uses;          // image id -> struct image_use (use.c)
 };
 
 // Bracket whatever brings layers and documents into the store: between the two nothing unreferenced is collected, so that a
@@ -48,6 +51,11 @@ struct image_registration {
 int image_register(struct image_service *images, const struct image_registration *registration,
                    char ret_id[static DIGEST_LEN + 1], struct error *err);
 
+// The image is in a registry now: add the digest by which it is known there, and its manifest when it had none. The manifest's
+// document must be in content/ already.
+int image_note_push(struct image_service *images, const char *id, const char *manifest_digest,
+                    const char *repo_digest, struct error *err);
+
 // Emit an "image" event with the Actor's ID and its "name" attribute; `config` (may be NULL) gives the labels.
 void image_emit(struct image_service *images, const char *action, const char *actor_id, const char *name,
                 const json_t *config);
@@ -63,9 +71,20 @@ int image_resolve_locked(struct image_service *images, const char *name, char re
 int image_load_record(struct image_service *images, const char *id, struct image **ret, struct error *err);
 // As image_load_record, without reading the configuration (image->config is NULL). For walks over all images.
 int image_load_summary(struct image_service *images, const char *id, struct image **ret, struct error *err);
+// The first, or where the configuration cannot be read the second: a damaged image is still listed and removed.
+int image_load_what_is_there(struct image_service *images, const char *id, struct image **ret,
+                             struct error *err);
 // Every image's id, strv, those that linger included only when asked.
 int image_ids(struct image_service *images, bool with_lingering, char ***ret, struct error *err);
 // The record under META_IMAGES, with one more key taken or changed by `change`; lock held.
 int image_put_record(struct image_service *images, const char *id, const json_t *record, struct error *err);
-// Delete layers and documents that no image needs, unless something is being acquired (then later). No lock held.
+// Remove an image with all its names unless a container uses it; what it needed alone stays for image_sweep. Appends to the report
+// as image_remove makes it.
+int image_remove_if_unused(struct image_service *images, const char *id, json_t *report, bool *ret_is_removed,
+                           struct error *err);
+// Delete layers and documents that no image needs, unless something is being acquired (then later). No lock held. *ret_bytes (may be
+// NULL) grows by what came free on disk, to the block.
 void image_sweep(struct image_service *images, json_t *report, uint64_t *ret_bytes);
+
+// --- use.c
+void image_uses_done(struct image_service *images);

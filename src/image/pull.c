@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "codec/json.h"
 #include "image/pull_internal.h"
+#include "image/signature.h"
 #include "store/content.h"
 
 #include <malloc.h>
@@ -139,6 +140,16 @@ static int fetch_manifest(struct pull *pull, struct error *err)
     return 0;
 }
 
+static int check_signatures(struct pull *pull, struct error *err)
+{
+    const struct image_to_verify image = { .reference = &pull->reference,
+                                           .repository = pull->repository,
+                                           .top_digest = pull->top_digest,
+                                           .manifest_digest = pull->manifest_digest };
+    const char *policy = pull->images->options.signature_policy;
+    return policy ? image_policy_verify(policy, &image, err) : 0;
+}
+
 // --- configuration
 static int check_platform(const struct pull *pull, struct error *err)
 {
@@ -229,6 +240,8 @@ static int pull_all(struct pull *pull, const struct registry_auth *auth, struct 
         return -1;
     CLEANUP(cleanup_free) char *from = xasprintf("Pulling from %s", pull->reference.repository);
     if (fetch_manifest(pull, err) < 0)
+        return -1;
+    if (check_signatures(pull, err) < 0)
         return -1;
     pull_report(pull, pull->reference.digest ? pull->reference.digest : pull->reference.tag, from, 0, 0);
     if (fetch_config(pull, err) < 0)

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/thread.h"
+#include "image/blobs.h"
 #include "store/layer.h"
 
 #include <errno.h>
@@ -100,8 +101,11 @@ static int pull_layer(struct pull *pull, struct pull_layer *layer, struct error 
     int r = unpack(pull, layer, blob, err);
     registry_blob_close(blob);
     atomic_store(&layer->is_downloading, false);
-    if (r == 0)
+    if (r == 0) {
+        blob_note(pull->images->store, layer->diff_id, layer->descriptor, pull->reference.domain,
+                  pull->reference.repository, false);
         report_layer(pull, layer, "Pull complete");
+    }
     return r;
 }
 
@@ -226,6 +230,9 @@ int pull_layers(struct pull *pull, bool is_known_image, struct error *err)
     for (size_t i = 0; i < pull->manifest.count; i++) {
         const struct pull_layer *layer = &pull->layers[i];
         report_layer(pull, layer, layer->is_here ? "Already exists" : "Pulling fs layer");
+        if (layer->is_here)
+            blob_note_place(pull->images->store, layer->diff_id, layer->descriptor->digest,
+                            pull->reference.domain, pull->reference.repository);
         if (!layer->is_here && ++started > WORKERS)
             report_layer(pull, layer, "Waiting");
     }

@@ -13,8 +13,10 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "codec/json.h"
+#include "image/blobs.h"
 #include "store/content.h"
 #include "store/meta.h"
+#include "store/usage.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -125,6 +127,8 @@ int image_load_summary(struct image_service *images, const char *id, struct imag
     image->diff_ids = json_get_strv(record, "diffIds");
     image->created_ns = json_get_int(record, "created", 0);
     image->last_tagged_ns = json_get_int(record, "lastTagged", 0);
+    image->added_ns = json_get_int(record, "added", 0);
+    image->last_used_ns = json_get_int(record, "lastUsed", 0);
     image->size_bytes = (uint64_t)json_get_int(record, "size", 0);
     *ret = image;
     return 0;
@@ -141,6 +145,15 @@ int image_load_record(struct image_service *images, const char *id, struct image
         return error_wrap(err, "image %s", id);
     *ret = TAKE_PTR(image);
     return 0;
+}
+
+int image_load_what_is_there(struct image_service *images, const char *id, struct image **ret,
+                             struct error *err)
+{
+    if (image_load_record(images, id, ret, err) == 0)
+        return 0;
+    log_warn("%s", err->message);
+    return image_load_summary(images, id, ret, err);
 }
 
 struct id_list {
@@ -194,6 +207,7 @@ static json_t *new_record(const json_t *config, char *const *diff_ids, uint64_t 
     json_object_set_new(record, "diffIds", json_from_strv(diff_ids));
     json_set_int(record, "size", (int64_t)size);
     json_set_int(record, "created", created);
+    json_set_int(record, "added", time_now_ns());
     json_set_int(record, "lastTagged", 0);
     return record;
 }
@@ -270,6 +284,22 @@ int image_register(struct image_service *images, const struct image_registration
     return 0;
 }
 
+int image_note_push(struct image_service *images, const char *id, const char *manifest_digest,
+                    const char *repo_digest, struct error *err)
+{
+    json_t *record CLEANUP(json_cleanup) = NULL;
+    pthread_mutex_lock(&images->lock);
+    int r = meta_get(images->store, META_IMAGES, id, &record, err);
+    if (r == 0) {
+        if (!json_get_string(record, "manifest", NULL))
+            json_set_string(record, "manifest", manifest_digest);
+        add_digest(record, repo_digest);
+        r = meta_put(images->store, META_IMAGES, id, record, err);
+    }
+    pthread_mutex_unlock(&images->lock);
+    return r;
+}
+
 // --- collecting
 void image_acquire_begin(struct image_service *images)
 {
@@ -314,31 +344,33 @@ static int note_needed(void *context, const char *key, const json_t *document)
 struct garbage {
     const struct needed *needed;
     char **layers;
-    uint64_t bytes;
 };
 
 static int note_garbage(void *context, const char *key, const json_t *document)
 {
     struct garbage *garbage = context;
-    if (map_get(&garbage->needed->keys, key))
-        return 0;
-    strv_push(&garbage->layers, key);
-    garbage->bytes += (uint64_t)json_get_int(document, "size", 0);
+    (void)document;
+    if (!map_get(&garbage->needed->keys, key))
+        strv_push(&garbage->layers, key);
     return 0;
 }
 
-static void delete_documents(struct image_service *images, const struct needed *needed)
+// Bytes that came free on disk.
+static uint64_t delete_documents(struct image_service *images, const struct needed *needed)
 {
+    uint64_t bytes = 0;
     DIR *d = dir_open_at(store_root_fd(images->store), "blobs/sha256");
     for (struct dirent *e; d && (e = dir_next(d));) {
         char *digest CLEANUP(cleanup_free) = xasprintf("sha256:%s", e->d_name);
-        if (digest_is_valid(digest) && !map_get(&needed->keys, digest))
-            (void)unlinkat(dirfd(d), e->d_name, 0);
-        else if (str_has_suffix(e->d_name, ".tmp")) // a write that a crash cut short
+        if (digest_is_valid(digest) && !map_get(&needed->keys, digest)) {
+            uint64_t n = content_disk_bytes(images->store, digest);
+            bytes += unlinkat(dirfd(d), e->d_name, 0) == 0 ? n : 0;
+        } else if (str_has_suffix(e->d_name, ".tmp")) // a write that a crash cut short
             (void)unlinkat(dirfd(d), e->d_name, 0);
     }
     if (d)
         closedir(d);
+    return bytes;
 }
 
 // Records go and directories get out of sight while the lock is held, so that no one finds a layer that is about to go;
@@ -346,7 +378,7 @@ static void delete_documents(struct image_service *images, const struct needed *
 static char **retire_garbage(struct image_service *images, json_t *report, uint64_t *ret_bytes)
 {
     struct needed needed = { MAP_INIT };
-    struct garbage garbage = { &needed, NULL, 0 };
+    struct garbage garbage = { &needed, NULL };
     struct error err;
     char **doomed = NULL, *one;
     if (meta_each(images->store, META_IMAGES, note_needed, &needed, &err) == 0 &&
@@ -357,12 +389,13 @@ static char **retire_garbage(struct image_service *images, json_t *report, uint6
                 continue;
             }
             strv_take(&doomed, one);
+            blob_forget(images->store, garbage.layers[i]);
             if (report)
                 json_array_append_new(report, json_pack("{s:s}", "Deleted", garbage.layers[i]));
         }
-        delete_documents(images, &needed);
+        uint64_t bytes = delete_documents(images, &needed);
         if (ret_bytes)
-            *ret_bytes += garbage.bytes;
+            *ret_bytes += bytes;
     }
     strv_free(garbage.layers);
     map_done(&needed.keys);
@@ -377,6 +410,8 @@ void image_sweep(struct image_service *images, json_t *report, uint64_t *ret_byt
     if (!images->wants_sweep)
         doomed = retire_garbage(images, report, ret_bytes);
     pthread_mutex_unlock(&images->lock);
+    if (ret_bytes)
+        *ret_bytes += store_doomed_bytes(images->store, doomed);
     for (size_t i = 0; doomed && doomed[i]; i++) {
         struct error err;
         if (layer_discard(images->store, doomed[i], &err) < 0)

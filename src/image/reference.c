@@ -15,6 +15,7 @@
 #include "base/str.h"
 #include "store/content.h"
 
+#include <fnmatch.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -239,4 +240,12 @@ char *reference_familiar(const struct reference *r)
 {
     char *name CLEANUP(cleanup_free) = reference_familiar_name(r);
     return with_suffixes(name, r);
+}
+
+bool reference_matches(const char *pattern, const char *familiar)
+{
+    const char *slash = strrchr(familiar, '/');
+    size_t n = strcspn(slash ? slash : familiar, ":@") + (slash ? (size_t)(slash - familiar) : 0);
+    char *name CLEANUP(cleanup_free) = xstrndup(familiar, n);
+    return fnmatch(pattern, familiar, FNM_PATHNAME) == 0 || fnmatch(pattern, name, FNM_PATHNAME) == 0;
 }

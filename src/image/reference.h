@@ -4,6 +4,8 @@
 
 #include "base/error.h"
 
+#include <stdbool.h>
+
 struct reference {
     char *domain;     // "docker.io", "localhost:5000"
     char *repository; // "library/busybox"
@@ -19,3 +21,6 @@ void reference_done(struct reference *reference);
 char *reference_full(const struct reference *reference);
 char *reference_familiar(const struct reference *reference);
 char *reference_familiar_name(const struct reference *reference); // without tag and digest: "busybox"
+
+// A shell pattern against a familiar reference, with its tag or digest and without; "*" does not cross a slash.
+bool reference_matches(const char *pattern, const char *familiar);

@@ -27,7 +27,7 @@ static int reload(struct removal *r)
 {
     image_free(r->image);
     r->image = NULL;
-    return image_load_record(r->images, r->id, &r->image, r->err);
+    return image_load_what_is_there(r->images, r->id, &r->image, r->err);
 }
 
 static size_t reference_count(const struct image *image)
@@ -301,4 +301,19 @@ int image_prune(struct image_service *images, bool all_unused, image_keeper *kee
     *ret_report = r.report;
     *ret_bytes = bytes;
     return 0;
+}
+
+int image_remove_if_unused(struct image_service *images, const char *id, json_t *report, bool *ret_is_removed,
+                           struct error *err)
+{
+    const struct prune all = { .all_unused = true };
+    struct removal r = { .images = images, .report = report, .err = err };
+    size_t before = json_array_size(report);
+    memcpy(r.id, id, DIGEST_LEN + 1);
+    pthread_mutex_lock(&images->lock);
+    int result = prune_one(&r, &all);
+    pthread_mutex_unlock(&images->lock);
+    image_free(r.image);
+    *ret_is_removed = json_array_size(report) > before;
+    return result;
 }

@@ -41,13 +41,7 @@ static ssize_t read_hashing(void *context, void *buffer, size_t n)
     return k;
 }
 
-struct staging {
-    struct store *store;
-    char *name; // in tmp/
-    int fd;
-};
-
-static void staging_remove(struct staging *s)
+void staging_remove(struct staging *s)
 {
     s->fd = fd_close(s->fd);
     if (s->name)
@@ -56,7 +50,7 @@ static void staging_remove(struct staging *s)
     s->name = NULL;
 }
 
-static int staging_make(struct store *store, struct staging *ret, struct error *err)
+int staging_make(struct store *store, struct staging *ret, struct error *err)
 {
     char random[17];
     id_random_hex(random, 16);
@@ -72,12 +66,12 @@ static int staging_make(struct store *store, struct staging *ret, struct error *
     return 0;
 }
 
-static json_t *layer_record(const struct layer_info *info)
+int layer_put_record(struct store *store, const struct layer_info *info, struct error *err)
 {
-    json_t *record = json_object();
+    json_t *record CLEANUP(json_cleanup) = json_object();
     json_set_int(record, "size", (int64_t)info->size_bytes);
     json_set_int(record, "tarSize", (int64_t)info->tar_bytes);
-    return record;
+    return meta_put(store, META_LAYERS, info->diff_id, record, err);
 }
 
 static int publish_locked(struct staging *s, const struct layer_info *info, struct error *err)
@@ -90,8 +84,7 @@ static int publish_locked(struct staging *s, const struct layer_info *info, stru
         return error_errno(err, errno, "move layer into place");
     free(s->name);
     s->name = NULL;
-    json_t *record CLEANUP(json_cleanup) = layer_record(info);
-    return meta_put(store, META_LAYERS, info->diff_id, record, err);
+    return layer_put_record(store, info, err);
 }
 
 static int publish(struct staging *s, const struct layer_info *info, struct error *err)
@@ -166,6 +159,21 @@ static int unpack(struct store *store, struct decoder *decoder, const char *expe
     return 0;
 }
 
+int staging_fill(struct staging *s, struct reader stream, const char *expected,
+                 const struct layer_limits *limits, struct layer_info *ret, struct error *err)
+{
+    struct decoder *decoder CLEANUP(decoder_freep) = NULL;
+    struct sha256 *hash CLEANUP(sha256_freep) = sha256_new();
+    int r = decoder_new(stream, &decoder);
+    if (r < 0)
+        return error_errno(err, r, "read layer");
+    struct hashing hashing = { decoder_reader(decoder), hash, 0 };
+    if (unpack_staged(s, (struct reader){ read_hashing, &hashing }, limits, ret, err) < 0)
+        return decoder_problem(decoder) ? error_set(err, ERROR_INVALID, "%s", decoder_problem(decoder)) : -1;
+    ret->tar_bytes = hashing.bytes;
+    return check_digest(hash, expected, ret->diff_id, err);
+}
+
 int layer_unpack(struct store *store, struct reader stream, const char *expected_diff_id,
                  const struct layer_limits *limits, struct layer_info *ret, struct error *err)
 {
@@ -236,7 +244,7 @@ int layer_pack(struct store *store, const char *diff_id, struct writer to, struc
 }
 
 // Out of sight in one step: into tmp/, which the next start empties.
-static int retire_directory(struct store *store, const char *hex, char **ret_doomed, struct error *err)
+int layer_retire_directory(struct store *store, const char *hex, char **ret_doomed, struct error *err)
 {
     char random[17];
     id_random_hex(random, 16);
@@ -254,7 +262,7 @@ int layer_retire(struct store *store, const char *diff_id, char **ret_doomed, st
     pthread_mutex_lock(&store->layer_lock);
     int r = meta_delete(store, META_LAYERS, diff_id, err);
     if (r == 0)
-        r = retire_directory(store, digest_hex(diff_id), ret_doomed, err);
+        r = layer_retire_directory(store, digest_hex(diff_id), ret_doomed, err);
     pthread_mutex_unlock(&store->layer_lock);
     return r;
 }
@@ -272,6 +280,16 @@ int layer_delete(struct store *store, const char *diff_id, struct error *err)
 {
     char *doomed;
     return layer_retire(store, diff_id, &doomed, err) < 0 ? -1 : layer_discard(store, doomed, err);
+}
+
+int layer_open(struct store *store, const char *diff_id, int *ret, struct error *err)
+{
+    struct layer_info info;
+    if (layer_get(store, diff_id, &info, err) < 0)
+        return -1;
+    char *path CLEANUP(cleanup_free) = layer_relative_path(diff_id);
+    *ret = openat(store->layers_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    return *ret < 0 ? error_errno(err, errno, "open layer %s", diff_id) : 0;
 }
 
 const char *layer_directory(struct store *store)
@@ -309,7 +327,7 @@ static int remove_unrecorded(struct store *store, struct recovery *recovery, str
         log_debug("removing unrecorded layer %s", e->d_name);
         char *doomed;
         struct error ignored;
-        if (retire_directory(store, e->d_name, &doomed, &ignored) == 0)
+        if (layer_retire_directory(store, e->d_name, &doomed, &ignored) == 0)
             (void)layer_discard(store, doomed, &ignored);
     }
     closedir(d);

@@ -41,6 +41,8 @@ int layer_discard(struct store *store, char *doomed, struct error *err);
 // Absolute directory that is the parent of all layers, and a layer's path below it ("<hex>/fs") for overlay.
 const char *layer_directory(struct store *store);
 char *layer_relative_path(const char *diff_id); // owned
+// The root of a layer's unpacked files: a CLOEXEC descriptor, the caller's; ERROR_NOT_FOUND. Nobody writes below it.
+int layer_open(struct store *store, const char *diff_id, int *ret, struct error *err);
 // The layer that lies between every container's own and its image's.
 const char *layer_init_relative_path(void);
 // What overlay takes for a read-only view of these layers (diff ids, bottom first; NULL: none): paths below layer_directory, the

@@ -10,6 +10,8 @@
 // Tables, each with one owner.
 #define META_LAYERS     "layers"     // diff id -> {size, ...}             store/layer.c
 #define META_IMAGES     "images"     // image id (sha256:...) -> {...}     image/
+#define META_BLOBS      "blobs"      // diff id -> {"blobs":[..]}          image/blobs.c
+#define META_MANIFESTS  "manifests"  // "docker.io/library/x:tag" -> {"members":[..]} image/manifest_list.c
 #define META_TAGS       "tags"       // "docker.io/library/x:tag" -> {...} image/
 #define META_CONTAINERS "containers" // id -> {...}                        container/
 #define META_NETWORKS   "networks"   // id -> {...}                        network/

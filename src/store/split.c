@@ -150,6 +150,7 @@ struct replay {
     char *buffer;
     uint32_t number;
     bool receiver_failed; // the error is the writer's, not the store's
+    bool only_looks;      // at what is there: no payload is read, nothing is written
 };
 
 static int get(struct replay *p, void *bytes, size_t n)
@@ -180,6 +181,8 @@ static int get_u64(struct replay *p, uint64_t *ret)
 
 static int emit(struct replay *p, size_t n)
 {
+    if (p->only_looks)
+        return 0;
     int r = p->to.write(p->to.context, p->buffer, n);
     p->receiver_failed = r < 0;
     return r;
@@ -199,6 +202,9 @@ static int replay_raw(struct replay *p)
 
 static int copy_piece(struct replay *p, int fd, uint64_t offset, uint64_t length)
 {
+    struct stat st;
+    if (p->only_looks)
+        return fstat(fd, &st) < 0 ? -errno : (uint64_t)st.st_size < offset + length ? -EBADMSG : 0;
     while (length > 0) {
         size_t want = length < COPY_BYTES ? (size_t)length : COPY_BYTES;
         ssize_t k = pread(fd, p->buffer, want, (off_t)offset);
@@ -273,7 +279,7 @@ static int replay_records(struct replay *p)
     return r;
 }
 
-int split_replay(int layer_fd, struct writer to, struct error *err)
+static int replay(int layer_fd, struct writer to, bool only_looks, struct error *err)
 {
     int fd CLEANUP(cleanup_close) = openat(layer_fd, "split", O_RDONLY | O_CLOEXEC);
     int fs CLEANUP(cleanup_close) = openat(layer_fd, "fs", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -285,9 +291,12 @@ int split_replay(int layer_fd, struct writer to, struct error *err)
     int r = decoder_new(reader_from_fd(&fd), &decoder);
     if (r < 0)
         return error_errno(err, r, "read layer");
-    struct replay p = {
-        .from = decoder_reader(decoder), .fs_fd = fs, .extra_fd = extra, .to = to, .buffer = buffer
-    };
+    struct replay p = { .from = decoder_reader(decoder),
+                        .fs_fd = fs,
+                        .extra_fd = extra,
+                        .to = to,
+                        .buffer = buffer,
+                        .only_looks = only_looks };
     r = replay_records(&p);
     if (r == 0)
         return 0;
@@ -295,4 +304,14 @@ int split_replay(int layer_fd, struct writer to, struct error *err)
         return error_errno(err, r, "write layer");
     return r == -EBADMSG || r == -ENOENT ? error_set(err, ERROR_IO, "layer is damaged")
                                          : error_errno(err, r, "read layer");
+}
+
+int split_replay(int layer_fd, struct writer to, struct error *err)
+{
+    return replay(layer_fd, to, false, err);
+}
+
+int split_check(int layer_fd, struct error *err)
+{
+    return replay(layer_fd, (struct writer){ 0 }, true, err);
 }

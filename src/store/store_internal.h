@@ -30,6 +30,21 @@ int layer_recover(struct store *store, struct error *err);
 // Make what layer_init_relative_path names, where it is missing (init_layer.c).
 int layer_make_init(struct store *store, struct error *err);
 
+// --- staging (layer.c): a layer on its way in, below tmp/
+struct staging {
+    struct store *store;
+    char *name; // in tmp/
+    int fd;
+};
+int staging_make(struct store *store, struct staging *ret, struct error *err);
+void staging_remove(struct staging *s);
+// Unpack into it; the digest must be the expected one.
+int staging_fill(struct staging *s, struct reader stream, const char *expected_diff_id,
+                 const struct layer_limits *limits, struct layer_info *ret, struct error *err);
+int layer_put_record(struct store *store, const struct layer_info *info, struct error *err);
+// Take a directory of layers/ out of sight, into tmp/; *ret_doomed is owned.
+int layer_retire_directory(struct store *store, const char *name, char **ret_doomed, struct error *err);
+
 // --- split files (split.c): a tar stream without its file payload
 struct split_writer;
 int split_writer_new(int dirfd, const char *name, struct split_writer **ret); // 0 or -errno
@@ -42,6 +57,8 @@ void split_writer_free(struct split_writer *split);
 void split_writer_freep(struct split_writer **split);
 // Rebuild the tar of the layer in this directory ("fs", "split", "extra").
 int split_replay(int layer_fd, struct writer to, struct error *err);
+// Is everything there that a replay would read? No payload is read.
+int split_check(int layer_fd, struct error *err);
 
 // --- application (apply.c)
 // Unpack tar into staging/fs (which exists), writing `split`; payload of files that are replaced within the same tar goes to

@@ -310,6 +310,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.blob(words[-1])
         if len(words) > 4 and words[-2] == "manifests":
             return self.manifest("/".join(words[2:-2]), words[-1])
+        if len(words) > 4 and words[-2] == "referrers" and words[-1] in self.server.referrers:
+            return self.answer(200, self.server.referrers[words[-1]].encode(), OCI_INDEX)
         return self.error(404, "UNSUPPORTED", "what?")
 
 
@@ -324,6 +326,7 @@ def serve():
     """Standard input: JSON lines; each is answered by one on standard output."""
     server = Server(("127.0.0.1", 0), Handler)
     server.rules, server.blobs, server.manifests, server.requests = {}, {}, {}, []
+    server.referrers = {}  # digest -> index: the referrers API
     threading.Thread(target=server.serve_forever, daemon=True).start()
     for line in sys.stdin:
         order = json.loads(line)
@@ -331,6 +334,7 @@ def serve():
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(order["tls"])
             server.socket = context.wrap_socket(server.socket, server_side=True)
+        server.referrers.update(order.get("referrers", {}))
         if "rules" in order:
             server.rules = order["rules"]
         for name, data in order.get("blobs", {}).items():

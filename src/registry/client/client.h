@@ -30,6 +30,8 @@ struct registry_options {
     const char *certificates_root; // "<root>/<host:port>/ca.crt" is trusted for that registry, beside the
                                    // system's; NULL: none
     unsigned timeout_s;            // without a byte; 0: 60
+    bool is_push;                  // ask token servers for the right to push, too
+    char *const *mount_from;       // strv of repositories that blobs may be mounted from; copied; NULL: none
     // Asked a few times a second, from any thread; true ends every transfer with ERROR_CANCELLED. May be
     // NULL.
     bool (*is_cancelled)(void *context);

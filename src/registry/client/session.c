@@ -8,6 +8,7 @@
 // carries nothing; (4) HTTPS never redirects to HTTP.
 #include "registry/client/session.h"
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/num.h"
 
@@ -16,7 +17,12 @@
 #include <strings.h>
 #include <unistd.h>
 
-enum { REDIRECTS_MAX = 10, TOKEN_ANSWER_MAX = 1 << 20, ERROR_ANSWER_MAX = 64 * 1024 };
+enum {
+    REDIRECTS_MAX = 10,
+    TOKEN_ANSWER_MAX = 1 << 20,
+    ERROR_ANSWER_MAX = 64 * 1024,
+    UNCONDITIONAL_TIMEOUT_S = 5
+};
 
 // --- which registries may be spoken to in the clear
 static bool is_in_cidr(const char *host, const char *cidr)
@@ -83,10 +89,24 @@ static struct transfer_request plain_request(const struct registry_repository *r
 {
     return (struct transfer_request){ .url = url,
                                       .ca_file = repository->ca_file,
+                                      .client_cert = repository->client_cert,
+                                      .client_key = repository->client_key,
                                       .is_unverified = repository->is_unverified,
                                       .timeout_s = repository->options.timeout_s,
                                       .is_cancelled = repository->options.is_cancelled,
                                       .context = repository->options.context };
+}
+
+// --- places
+static bool is_same_origin(const struct url_parts *a, const struct url_parts *b)
+{
+    return streq(a->scheme, b->scheme) && strcasecmp(a->host, b->host) == 0 && streq(a->port, b->port);
+}
+
+static bool is_home_url(const struct registry_repository *repository, const char *url)
+{
+    CLEANUP(url_parts_done) struct url_parts home = { 0 }, here = { 0 };
+    return url_split(repository->base, &home) && url_split(url, &here) && is_same_origin(&home, &here);
 }
 
 // --- errors
@@ -127,12 +147,34 @@ static int status_error(struct transfer *transfer, struct error *err)
 }
 
 // --- authorization
+static void append_scopes(const struct registry_repository *repository, struct str *query)
+{
+    CLEANUP(cleanup_free)
+    char *scope =
+        xasprintf("repository:%s:%s", repository->name, repository->options.is_push ? "pull,push" : "pull");
+    str_append(query, "scope=");
+    auth_append_escaped(query, scope);
+    for (size_t i = 0; repository->mount_from && repository->mount_from[i]; i++) {
+        CLEANUP(cleanup_free) char *other = xasprintf("repository:%s:pull", repository->mount_from[i]);
+        str_append(query, "&scope=");
+        auth_append_escaped(query, other);
+    }
+}
+
+// Without a repository it is the account that is asked for, and a token that stands for the password.
+static void append_login(const struct registry_repository *repository, struct str *query)
+{
+    str_append(query, "offline_token=true&account=");
+    auth_append_escaped(query, repository->username ? repository->username : "");
+}
+
 static char *token_query(const struct registry_repository *repository, const struct auth_challenge *challenge)
 {
     struct str query = STR_INIT;
-    CLEANUP(cleanup_free) char *scope = xasprintf("repository:%s:pull", repository->name);
-    str_append(&query, "scope=");
-    auth_append_escaped(&query, scope);
+    if (repository->name)
+        append_scopes(repository, &query);
+    else
+        append_login(repository, &query);
     if (challenge->service) {
         str_append(&query, "&service=");
         auth_append_escaped(&query, challenge->service);
@@ -154,7 +196,8 @@ static int check_realm(const struct registry_repository *repository, const char 
     return 0;
 }
 
-static int read_token(struct transfer *transfer, char **ret, struct error *err)
+static int read_token(struct registry_repository *repository, struct transfer *transfer, char **ret,
+                      struct error *err)
 {
     CLEANUP(str_done) struct str answer = STR_INIT;
     if (transfer->status != 200) {
@@ -165,9 +208,11 @@ static int read_token(struct transfer *transfer, char **ret, struct error *err)
     }
     if (transfer_read_all(transfer, TOKEN_ANSWER_MAX, &answer, err) < 0)
         return -1;
-    CLEANUP(cleanup_free) char *token = NULL;
-    if (auth_token_parse(answer.ptr, answer.len, &token, err) < 0)
+    CLEANUP(cleanup_free) char *token = NULL, *refresh = NULL;
+    if (auth_token_parse(answer.ptr, answer.len, &token, &refresh, err) < 0)
         return -1;
+    if (!repository->name)
+        free_and_strdup(&repository->given_identity_token, refresh);
     char *header = auth_bearer(token);
     if (!header)
         return error_set(err, ERROR_INVALID, "authorization server sent a token that is no token");
@@ -190,17 +235,20 @@ static int fetch_token(struct registry_repository *repository, const struct auth
         form = str_take(&text);
         url = xstrdup(challenge->realm);
     } else {
-        url = xasprintf("%s%c%s", challenge->realm, strchr(challenge->realm, '?') ? '&' : '?', query);
+        url = xasprintf("%s%c%s%s", challenge->realm, strchr(challenge->realm, '?') ? '&' : '?',
+                        repository->name ? "" : "client_id=skiff&", query);
         basic = repository->username ? auth_basic(repository->username, repository->password) : NULL;
     }
     struct transfer_request request = plain_request(repository, url);
+    if (!is_home_url(repository, url))
+        request.client_cert = NULL;
     request.is_unverified = is_insecure;
     request.authorization = basic;
     request.form = form;
     struct transfer *transfer = session_take_transfer(repository);
     int r = transfer_begin(transfer, &request, err);
     if (r == 0)
-        r = read_token(transfer, ret, err);
+        r = read_token(repository, transfer, ret, err);
     session_give_transfer(repository, transfer);
     return r;
 }
@@ -251,11 +299,6 @@ static char *current_authorization(struct registry_repository *repository, unsig
 }
 
 // --- requests
-static bool is_same_origin(const struct url_parts *a, const struct url_parts *b)
-{
-    return streq(a->scheme, b->scheme) && strcasecmp(a->host, b->host) == 0 && streq(a->port, b->port);
-}
-
 // Where a redirect leads, judged. *ret_request gets credentials and verification for that place.
 static int follow(struct registry_repository *repository, struct transfer *transfer, char **url,
                   const char *authorization, struct transfer_request *request, struct error *err)
@@ -278,6 +321,7 @@ static int follow(struct registry_repository *repository, struct transfer *trans
     request->is_unverified = is_insecure;
     request->authorization = is_same_origin(&to, &home) ? authorization : NULL;
     request->ca_file = is_same_origin(&to, &home) ? repository->ca_file : NULL;
+    request->client_cert = is_same_origin(&to, &home) ? repository->client_cert : NULL;
     return 0;
 }
 
@@ -334,6 +378,94 @@ int session_get(struct registry_repository *repository, struct transfer *transfe
     }
 }
 
+// `path` may be a whole URL (a Location of an upload): its place is judged like a redirect's.
+static int aim(struct registry_repository *repository, const char *path, struct transfer_request *request,
+               char **ret_url, struct error *err)
+{
+    if (path[0] == '/') {
+        *ret_url = xasprintf("%s%s", repository->base, path);
+        request->url = *ret_url;
+        return 0;
+    }
+    CLEANUP(url_parts_done) struct url_parts to = { 0 }, home = { 0 };
+    if (!url_split(path, &to) || !url_split(repository->base, &home))
+        return error_set(err, ERROR_INVALID, "registry names no usable place for an upload: %s", path);
+    if (!is_same_origin(&to, &home)) {
+        CLEANUP(cleanup_free) char *host = xasprintf("%s:%s", to.host, to.port);
+        bool is_insecure = registry_is_insecure(host, repository->insecure);
+        if (streq(to.scheme, "http") && (streq(home.scheme, "https") || !is_insecure))
+            return error_set(err, ERROR_DENIED, "upload to %s would go in the clear: refused", path);
+        request->is_unverified = is_insecure;
+        request->authorization = NULL;
+        request->ca_file = NULL;
+        request->client_cert = NULL;
+    }
+    *ret_url = xstrdup(path);
+    request->url = *ret_url;
+    return 0;
+}
+
+static int send_once(struct registry_repository *repository, struct transfer *transfer,
+                     const struct session_request *what, const char *authorization, bool *ret_is_home,
+                     char **ret_url, struct error *err)
+{
+    struct transfer_request request = plain_request(repository, NULL);
+    request.authorization = authorization;
+    request.headers = what->headers;
+    request.method = what->method;
+    request.body = what->body;
+    request.body_n = what->body_n;
+    request.stream = what->stream;
+    request.on_sent = what->on_sent;
+    request.sent_context = what->sent_context;
+    if (what->is_unconditional) {
+        request.is_cancelled = NULL;
+        request.timeout_s = UNCONDITIONAL_TIMEOUT_S;
+    }
+    free(TAKE_PTR(*ret_url));
+    if (aim(repository, what->path, &request, ret_url, err) < 0)
+        return -1;
+    *ret_is_home = is_home_url(repository, *ret_url);
+    for (int hop = 0; hop <= REDIRECTS_MAX; hop++) {
+        if (transfer_begin(transfer, &request, err) < 0)
+            return -1;
+        if (!is_redirect(transfer->status))
+            return 0;
+        if (what->stream)
+            return error_set(err, ERROR_UNAVAILABLE, "%s \"%s\": redirected amid an upload", what->method,
+                             *ret_url);
+        if (follow(repository, transfer, ret_url, authorization, &request, err) < 0)
+            return -1;
+        *ret_is_home = is_home_url(repository, *ret_url);
+    }
+    return error_set(err, ERROR_INVALID, "%s \"%s\": stopped after %d redirects", what->method, *ret_url,
+                     REDIRECTS_MAX);
+}
+
+int session_send(struct registry_repository *repository, struct transfer *transfer,
+                 const struct session_request *what, char **ret_url, struct error *err)
+{
+    CLEANUP(cleanup_free) char *url = NULL;
+    for (int attempt = 0;; attempt++) {
+        unsigned seen;
+        bool is_home;
+        CLEANUP(cleanup_free) char *authorization = current_authorization(repository, &seen);
+        if (send_once(repository, transfer, what, authorization, &is_home, &url, err) < 0)
+            return -1;
+        if (transfer->status >= 200 && transfer->status < 300) {
+            if (ret_url)
+                *ret_url = TAKE_PTR(url);
+            return 0;
+        }
+        bool can_answer = transfer->status == 401 && is_home && attempt < 2 && !what->stream &&
+                          (transfer->challenge.has_basic || transfer->challenge.has_bearer);
+        if (!can_answer || (!transfer->challenge.has_bearer && authorization && attempt > 0))
+            return status_error(transfer, err);
+        if (authorise(repository, &transfer->challenge, seen, err) < 0)
+            return -1;
+    }
+}
+
 // --- opening
 static int ping(struct registry_repository *repository, const char *scheme, const char *host,
                 struct error *err)
@@ -371,6 +503,26 @@ static char *find_ca_file(const char *root, const char *host)
     return path;
 }
 
+// "<root>/<host>/x.cert" with its "x.key", as Docker has it.
+static void find_client_cert(struct registry_repository *repository, const char *root, const char *host)
+{
+    CLEANUP(cleanup_free) char *directory = root ? xasprintf("%s/%s", root, host) : NULL;
+    DIR *d = directory ? opendir(directory) : NULL;
+    for (struct dirent *e; d && !repository->client_cert && (e = dir_next(d));) {
+        size_t n = strlen(e->d_name);
+        if (!str_has_suffix(e->d_name, ".cert"))
+            continue;
+        CLEANUP(cleanup_free)
+        char *key = xasprintf("%s/%.*s.key", directory, (int)(n - strlen(".cert")), e->d_name);
+        if (access(key, R_OK) < 0)
+            continue;
+        repository->client_cert = xasprintf("%s/%s", directory, e->d_name);
+        repository->client_key = TAKE_PTR(key);
+    }
+    if (d)
+        closedir(d);
+}
+
 int registry_open(const char *domain, const char *name, const struct registry_credentials *credentials,
                   const struct registry_options *options, struct registry_repository **ret, struct error *err)
 {
@@ -382,10 +534,12 @@ int registry_open(const char *domain, const char *name, const struct registry_cr
     pthread_mutex_init(&repository->auth_lock, NULL);
     pthread_mutex_init(&repository->pool_lock, NULL);
     repository->options = *options;
-    repository->name = xstrdup(name);
+    repository->name = xstrdup(name); // NULL stays NULL
     repository->insecure = strv_copy(options->insecure);
+    repository->mount_from = strv_copy(options->mount_from);
     repository->is_unverified = registry_is_insecure(host, repository->insecure);
     repository->ca_file = find_ca_file(options->certificates_root, host);
+    find_client_cert(repository, options->certificates_root, host);
     if (credentials) {
         repository->username = str_is_empty(credentials->username) ? NULL : xstrdup(credentials->username);
         repository->password = xstrdup(credentials->password);
@@ -421,13 +575,17 @@ void registry_close(struct registry_repository *repository)
     pthread_mutex_destroy(&repository->auth_lock);
     pthread_mutex_destroy(&repository->pool_lock);
     forget(repository->authorization);
+    forget(repository->given_identity_token);
     forget(repository->password);
     forget(repository->identity_token);
     forget(repository->registry_token);
     free(repository->username);
     free(repository->base);
     free(repository->ca_file);
+    free(repository->client_cert);
+    free(repository->client_key);
     free(repository->name);
     strv_free(repository->insecure);
+    strv_free(repository->mount_from);
     free(repository);
 }

@@ -8,11 +8,14 @@
 
 struct registry_repository {
     char *base; // "https://host:port", no slash at the end
-    char *name;
+    char *name; // NULL: no repository in particular (login)
     char *username, *password, *identity_token, *registry_token;
-    char *ca_file; // NULL: the system's only
+    char *ca_file;                  // NULL: the system's only
+    char *client_cert, *client_key; // both or none
     char **insecure;
     bool is_unverified; // this registry is in the list
+    char **mount_from;
+    char *given_identity_token; // by a token server that was asked without a repository; guarded by auth_lock
     struct registry_options options;
 
     pthread_mutex_t
@@ -32,3 +35,19 @@ void session_give_transfer(struct registry_repository *repository, struct transf
 // headers: strv, may be NULL; range_from > 0 asks for a part.
 int session_get(struct registry_repository *repository, struct transfer *transfer, const char *path,
                 char *const *headers, uint64_t range_from, struct error *err);
+
+struct session_request {
+    const char *method;
+    const char *path;     // from the registry's root, or a whole URL as a Location gave it
+    char *const *headers; // strv, may be NULL
+    const void *body;
+    size_t body_n;
+    const struct reader *stream; // see struct transfer_request
+    void (*on_sent)(void *context, uint64_t n);
+    void *sent_context;
+    bool is_unconditional; // sent even when the work it belongs to has been cancelled
+};
+// The same for any method and with a body; 2xx is success, redirects are followed. A stream is never sent
+// twice: a challenge or redirect in its midst is an error. *ret_url (may be NULL): owned, where the answer came from.
+int session_send(struct registry_repository *repository, struct transfer *transfer,
+                 const struct session_request *what, char **ret_url, struct error *err);

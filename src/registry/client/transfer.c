@@ -138,6 +138,8 @@ static void begin_head(struct transfer *transfer, const char *line)
     transfer->status = digits && parse_u32(digits, 999, &status) ? (int)status : 0;
     transfer->content_length = -1;
     transfer->content_range_from = 0;
+    transfer->received = -1;
+    transfer->chunk_min = 0;
     free(TAKE_PTR(transfer->location));
     free(TAKE_PTR(transfer->content_type));
     auth_challenge_done(&transfer->challenge);
@@ -161,6 +163,20 @@ static void keep_header(struct transfer *transfer, const char *name, const char 
     }
 }
 
+// Of an upload's answers: "Range: 0-1023" and the least length of a chunk but the last.
+static void keep_upload_header(struct transfer *transfer, const char *name, const char *value)
+{
+    if (strcasecmp(name, "range") == 0) {
+        const char *first = str_has_prefix(value, "bytes=") ? value + strlen("bytes=") : value;
+        int64_t last;
+        if (str_has_prefix(first, "0-") && parse_i64(first + 2, 0, INT64_MAX - 1, &last))
+            transfer->received = last + 1;
+    } else if (strcasecmp(name, "oci-chunk-min-length") == 0) {
+        if (!parse_u64(value, UINT64_MAX, &transfer->chunk_min))
+            transfer->chunk_min = 0;
+    }
+}
+
 static size_t write_header(char *bytes, size_t size, size_t count, void *context)
 {
     struct transfer *transfer = context;
@@ -176,8 +192,20 @@ static size_t write_header(char *bytes, size_t size, size_t count, void *context
     } else if (colon && !transfer->has_head) { // later ones are trailers
         *colon = '\0';
         keep_header(transfer, line, colon + 1 + strspn(colon + 1, " \t"));
+        keep_upload_header(transfer, line, colon + 1 + strspn(colon + 1, " \t"));
     }
     return n;
+}
+
+static size_t read_stream(char *bytes, size_t size, size_t count, void *context)
+{
+    struct transfer *transfer = context;
+    const struct reader *stream = transfer->request.stream;
+    ssize_t n = stream->read(stream->context, bytes, size * count);
+    if (n >= 0)
+        return (size_t)n;
+    transfer->stream_failed = (int)n;
+    return CURL_READFUNC_ABORT;
 }
 
 // --- errors in Go's words
@@ -238,8 +266,14 @@ static char *cause_text(const struct transfer *transfer)
 static int transfer_failure(const struct transfer *transfer, const char *cause, struct error *err)
 {
     CLEANUP(cleanup_free) char *text = cause ? xstrdup(cause) : cause_text(transfer);
-    return error_set(err, ERROR_UNAVAILABLE, "%s \"%s\": %s", transfer->request.form ? "Post" : "Get",
-                     transfer->url, text);
+    char method[8] = "Get";
+    snprintf(method, sizeof method, "%s",
+             transfer->request.method ? transfer->request.method
+             : transfer->request.form ? "Post"
+                                      : "Get");
+    for (char *c = method + 1; method[0] && *c; c++)
+        *c = (char)tolower((unsigned char)*c);
+    return error_set(err, ERROR_UNAVAILABLE, "%s \"%s\": %s", method, transfer->url, text);
 }
 
 bool host_is_loopback(const char *host)
@@ -267,6 +301,22 @@ static bool has_bytes(const struct transfer *transfer)
     return transfer->buffer.len > transfer->taken;
 }
 
+// True when more of the body went out since the last look.
+static bool note_sent(struct transfer *transfer)
+{
+    curl_off_t sent = 0;
+    const struct transfer_request *request = &transfer->request;
+    if (!request->body && !request->stream)
+        return false;
+    curl.curl_easy_getinfo(transfer->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
+    if (sent < 0 || (uint64_t)sent == transfer->sent)
+        return false;
+    transfer->sent = (uint64_t)sent;
+    if (request->on_sent)
+        request->on_sent(request->sent_context, transfer->sent);
+    return true;
+}
+
 // Until there is a head (wants_head) or a body byte, or the exchange is over.
 static int drive(struct transfer *transfer, bool wants_head, struct error *err)
 {
@@ -279,6 +329,8 @@ static int drive(struct transfer *transfer, bool wants_head, struct error *err)
         if (curl.curl_multi_perform(transfer->multi, &running) != CURLM_OK)
             return transfer_failure(transfer, "cannot drive the transfer", err);
         collect_result(transfer);
+        if (note_sent(transfer))
+            deadline = time_monotonic_ns() + (int64_t)timeout_s * NS_PER_S;
         if (has_bytes(transfer) || transfer->is_finished || (wants_head && transfer->has_head))
             return 0;
         if (time_monotonic_ns() > deadline)
@@ -293,6 +345,29 @@ static void append_header(struct transfer *transfer, const char *name, const cha
 {
     CLEANUP(cleanup_free) char *line = name ? xasprintf("%s: %s", name, value) : xstrdup(value);
     transfer->headers = curl.curl_slist_append(transfer->headers, line);
+}
+
+// No "Expect: 100-continue": an answer to it costs a round trip and some registries never give one.
+static void set_body(struct transfer *transfer, const struct transfer_request *request)
+{
+    CURL *easy = transfer->easy;
+    if (streq(request->method, "HEAD")) {
+        curl.curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
+    } else if (request->stream) {
+        curl.curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
+        curl.curl_easy_setopt(easy, CURLOPT_READFUNCTION, read_stream);
+        curl.curl_easy_setopt(easy, CURLOPT_READDATA, transfer);
+        curl.curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)request->body_n);
+        curl.curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
+        append_header(transfer, NULL, "Expect:");
+    } else if (request->method) {
+        curl.curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_n);
+        curl.curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->body ? request->body : "");
+        curl.curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
+        append_header(transfer, NULL, "Expect:");
+        if (!request->body)
+            append_header(transfer, NULL, "Content-Type:");
+    }
 }
 
 static void set_options(struct transfer *transfer, const struct transfer_request *request)
@@ -317,12 +392,18 @@ static void set_options(struct transfer *transfer, const struct transfer_request
         curl.curl_easy_setopt(easy, CURLOPT_PROXY, ""); // a proxy's loopback is not ours
     if (request->ca_file)
         curl.curl_easy_setopt(easy, CURLOPT_CAINFO, request->ca_file); // CAPATH goes on naming the system's
+    if (request->client_cert) {
+        curl.curl_easy_setopt(easy, CURLOPT_SSLCERT, request->client_cert);
+        curl.curl_easy_setopt(easy, CURLOPT_SSLKEY, request->client_key);
+    }
     if (request->is_unverified) {
         curl.curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
         curl.curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);
     }
     if (request->form)
         curl.curl_easy_setopt(easy, CURLOPT_COPYPOSTFIELDS, request->form);
+    else if (request->method)
+        set_body(transfer, request);
     if (request->authorization)
         append_header(transfer, "Authorization", request->authorization);
     for (size_t i = 0; request->headers && request->headers[i]; i++)
@@ -342,6 +423,8 @@ int transfer_begin(struct transfer *transfer, const struct transfer_request *req
     transfer->result = CURLE_OK;
     transfer->status = 0;
     transfer->detail[0] = '\0';
+    transfer->sent = 0;
+    transfer->stream_failed = 0;
     set_options(transfer, request);
     if (curl.curl_multi_add_handle(transfer->multi, transfer->easy) != CURLM_OK)
         return transfer_failure(transfer, "cannot begin the transfer", err);

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/str.h"
+#include "base/stream.h"
 #include "registry/client/auth.h"
 
 #define CURL_DISABLE_TYPECHECK // its macros would hide the functions, which are called through pointers
@@ -18,10 +19,18 @@ struct transfer_request {
     const char *authorization; // NULL: none
     char *const *headers;      // strv of further "Name: value"
     const char *form;          // POST this; NULL: GET
-    uint64_t range_from;       // > 0: ask for the bytes from here on
-    const char *ca_file;       // certificates trusted beside the system's; NULL: none
-    bool is_unverified;        // take any certificate
-    unsigned timeout_s;        // without a byte
+    const char *method;        // "HEAD", "PUT", ...; NULL: as `form` says
+    const void *body; // what a method with a body sends; body_n bytes, borrowed until the head is there
+    size_t body_n;
+    const struct reader *stream; // sent instead of `body` when not NULL: body_n bytes; cannot be sent twice
+    // Told how much of the body is gone, as it goes; on the thread of transfer_begin. May be NULL.
+    void (*on_sent)(void *context, uint64_t n);
+    void *sent_context;
+    uint64_t range_from;                  // > 0: ask for the bytes from here on
+    const char *ca_file;                  // certificates trusted beside the system's; NULL: none
+    bool is_unverified;                   // take any certificate
+    const char *client_cert, *client_key; // PEM files that say who we are; NULL: none
+    unsigned timeout_s;                   // without a byte
     bool (*is_cancelled)(void *context);
     void *context;
 };
@@ -40,12 +49,16 @@ struct transfer {
     bool is_added, is_paused, is_finished, has_head;
     CURLcode result;
     char detail[CURL_ERROR_SIZE];
+    uint64_t sent;     // of the body
+    int stream_failed; // -errno of request.stream
 
     // The response's head:
     int status;
     char *location, *content_type;
     int64_t content_length;      // -1: not said
     uint64_t content_range_from; // of 206
+    int64_t received;   // bytes of an upload that the registry has ("Range: 0-N" is N + 1); -1: not said
+    uint64_t chunk_min; // OCI-Chunk-Min-Length; 0: not said
     struct auth_challenge challenge;
 };
 

@@ -57,6 +57,7 @@ static void test_disk_usage(void **state)
     CLEANUP(disk_usage_done)
     struct disk_usage usage = {
         .layers_bytes = 1000,
+        .reclaimable_bytes = 300,
         .images = json_pack("[{s:i,s:i,s:i},{s:i,s:i,s:i}]", "Size", 700, "SharedSize", 300, "Containers", 2,
                             "Size", 600, "SharedSize", 300, "Containers", 0),
         .containers = json_pack("[{s:s,s:i},{s:s,s:i}]", "State", "running", "SizeRw", 10, "State", "exited",
@@ -66,12 +67,13 @@ static void test_disk_usage(void **state)
     };
     CLEANUP(json_cleanup) json_t *old = disk_usage_document(&usage, 151, false);
     assert_int_equal(json_get_int(old, "LayersSize", 0), 1000);
+    assert_int_equal(json_get_int(old, "LayersReclaimable", 0), 300);
     assert_int_equal(json_array_size(json_get_array(old, "Images")), 2);
     assert_true(json_is_null(json_object_get(old, "BuildCache"))); // not asked for
     CLEANUP(json_cleanup) json_t *new = disk_usage_document(&usage, 152, false);
     CLEANUP(cleanup_free) char *text = json_text(new);
     assert_string_equal(
-        text, "{\"ImageUsage\":{\"ActiveCount\":1,\"TotalCount\":2,\"Reclaimable\":600,\"TotalSize\":1000},"
+        text, "{\"ImageUsage\":{\"ActiveCount\":1,\"TotalCount\":2,\"Reclaimable\":300,\"TotalSize\":1000},"
               "\"ContainerUsage\":{\"ActiveCount\":1,\"TotalCount\":2,\"Reclaimable\":30,\"TotalSize\":40},"
               "\"VolumeUsage\":{\"ActiveCount\":1,\"TotalCount\":2,\"Reclaimable\":5,\"TotalSize\":13}}");
     CLEANUP(json_cleanup) json_t *all = disk_usage_document(&usage, 152, true);

@@ -36,7 +36,7 @@ static void paths_find_their_routes(void **state)
     expect("GET", "/images/a/json/json", WIRE_IMAGE_INSPECT, "a/json");
     expect("GET", "/images/get", WIRE_IMAGE_SAVE, NULL);
     expect("DELETE", "/images/a/b", WIRE_IMAGE_REMOVE, "a/b");
-    expect("POST", "/images/x/push", WIRE_NOT_YET, "x");
+    expect("POST", "/images/x/push", WIRE_IMAGE_PUSH, "x");
     expect("GET", "/networks/", WIRE_NETWORK_LIST, NULL);
     expect("GET", "/networks/bridge", WIRE_NETWORK_INSPECT, "bridge");
     expect("POST", "/exec/0123/start", WIRE_EXEC_START, "0123");

@@ -1,0 +1,64 @@
+#include "image/place.h"
+
+#include "base/mem.h"
+#include "registry/client/upload.h"
+
+int image_place_open(struct image_service *images, const struct reference *reference,
+                     const struct registry_auth *auth, bool is_push, char *const *mount_from,
+                     struct registry_repository **ret, struct error *err)
+{
+    struct registry_credentials credentials = { 0 };
+    const struct registry_options options = { .insecure = images->options.insecure_registries,
+                                              .certificates_root = "/etc/docker/certs.d",
+                                              .is_push = is_push,
+                                              .mount_from = mount_from };
+    if (auth)
+        credentials = (struct registry_credentials){ .username = auth->username,
+                                                     .password = auth->password,
+                                                     .identity_token = auth->identity_token,
+                                                     .registry_token = auth->registry_token };
+    return registry_open(reference->domain, reference->repository, &credentials, &options, ret, err);
+}
+
+static int send_blob(struct registry_repository *from, struct registry_upload *upload,
+                     const struct oci_descriptor *descriptor, struct error *err)
+{
+    struct registry_blob *blob = NULL;
+    if (registry_blob_open(from, descriptor, &blob, err) < 0)
+        return -1;
+    const struct reader stream = registry_blob_reader(blob);
+    int r = registry_upload_whole(upload, &stream, descriptor->size_bytes, descriptor->digest, err);
+    if (r < 0 && registry_blob_error(blob))
+        *err = *registry_blob_error(blob);
+    registry_blob_close(blob);
+    return r;
+}
+
+int image_place_copy_blob(struct registry_repository *from, const char *from_name,
+                          struct registry_repository *to, const struct oci_descriptor *blob,
+                          struct error *err)
+{
+    struct registry_upload *upload = NULL;
+    int r = registry_blob_stat(to, blob->digest, NULL, err);
+    if (r != 0)
+        return r < 0 ? -1 : 0;
+    if (registry_upload_begin(to, blob->digest, from_name, NULL, &upload, err) < 0)
+        return -1;
+    r = upload ? send_blob(from, upload, blob, err) : 0;
+    registry_upload_close(upload);
+    return r;
+}
+
+int image_place_put_blob(struct registry_repository *to, const char *digest, const void *bytes, size_t n,
+                         struct error *err)
+{
+    struct registry_upload *upload = NULL;
+    int r = registry_blob_stat(to, digest, NULL, err);
+    if (r != 0)
+        return r < 0 ? -1 : 0;
+    if (registry_upload_begin(to, NULL, NULL, NULL, &upload, err) < 0)
+        return -1;
+    r = registry_upload_finish(upload, bytes, n, digest, err);
+    registry_upload_close(upload);
+    return r;
+}
