@@ -148,7 +148,7 @@ static void servers_of_references(void **state)
 static int make_directory(void **state)
 {
     (void)state;
-    strcpy(directory, "/tmp/skiff-config-XXXXXX");
+    snprintf(directory, sizeof directory, "/tmp/skiff-config-XXXXXX");
     return mkdtemp(directory) ? 0 : -1;
 }
 
