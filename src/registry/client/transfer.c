@@ -360,7 +360,7 @@ static void set_body(struct transfer *transfer, const struct transfer_request *r
         curl.curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)request->body_n);
         curl.curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
         append_header(transfer, NULL, "Expect:");
-    } else if (request->method) {
+    } else if (request->method && !streq(request->method, "GET")) {
         curl.curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_n);
         curl.curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->body ? request->body : "");
         curl.curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);

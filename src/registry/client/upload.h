@@ -36,6 +36,6 @@ int registry_upload_whole(struct registry_upload *upload, const struct reader *s
 // Frees it. One that was not finished is given up at the registry, too (DELETE, a single try). NULL is fine.
 void registry_upload_close(struct registry_upload *upload);
 
-// Store a manifest under a tag or its own digest. *ret_digest: what the registry calls it, when it is a digest, else the bytes' own.
+// Store a manifest under a tag or its own digest. Errors as the registry words them: ERROR_DENIED "denied: ...", ERROR_UNAVAILABLE.
 int registry_manifest_put(struct registry_repository *repository, const char *tag_or_digest,
                           const char *media_type, const void *bytes, size_t n, struct error *err);
