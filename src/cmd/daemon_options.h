@@ -6,6 +6,7 @@
 #include "base/str.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct daemon_options {
     char *data_root, *exec_root, *pidfile, *config_file, *group;
@@ -19,6 +20,8 @@ struct daemon_options {
     char *log_driver, **log_options; // of containers that name none; options as "key=value"
     char *seccomp_profile, *cgroup_parent, *userns_mode;
     int stop_timeout_s;
+    uint64_t layer_max_bytes; // unpacked; 0: no limit
+    int layer_max_entries;    // 0: no limit
     bool wants_help, wants_version, wants_validate;
 };
 

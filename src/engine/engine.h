@@ -13,6 +13,7 @@
 struct engine_options {
     const char *data_root, *exec_root, *shim_program, *cgroup_parent, *userns_mode, *seccomp_profile;
     char **insecure_registries, **cdi_directories;
+    struct layer_limits layer_limits;
     int stop_timeout_s;
     const char *init_program;
     bool has_init;

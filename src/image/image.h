@@ -15,9 +15,9 @@
 struct image_service;
 
 struct image_options {
-    char **insecure_registries; // strv of "host[:port]" or CIDR; loopback is always insecure-allowed
-    uint64_t max_layer_bytes;   // unpacked; 0: none
-    struct event_sink events;   // "image": pull, load, import, tag, untag, delete, save
+    char **insecure_registries;       // strv of "host[:port]" or CIDR; loopback is always insecure-allowed
+    struct layer_limits layer_limits; // of every layer that comes in, whichever way
+    struct event_sink events;         // "image": pull, load, import, tag, untag, delete, save
     // Is a container made from this image? (asked by removal and prune; may be NULL)
     bool (*is_in_use)(void *context, const char *image_id, char container_id[65], bool *ret_is_running);
     void *is_in_use_context;

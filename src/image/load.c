@@ -143,14 +143,14 @@ static char *link_target(const char *name, const char *link, bool is_hard)
 
 static int take_layer(struct load *l, struct payload *p, const char *name, struct archived *file)
 {
-    struct layer_limits limits = { .max_bytes = l->images->options.max_layer_bytes };
     struct layer_info info;
     struct sha256 *hash CLEANUP(sha256_freep) = NULL;
     char hex[SHA256_HEX_LEN + 1];
     bool is_blob = str_has_prefix(name, "blobs/sha256/");
     if (is_blob)
         p->hash = hash = sha256_new();
-    if (layer_unpack(l->images->store, (struct reader){ read_payload, p }, NULL, &limits, &info, l->err) < 0)
+    if (layer_unpack(l->images->store, (struct reader){ read_payload, p }, NULL,
+                     &l->images->options.layer_limits, &info, l->err) < 0)
         return tar_reader_problem(l->tar) ? archive_error(l, 0) : -1;
     if (is_blob) {
         sha256_final_hex(hash, hex);
