@@ -124,7 +124,7 @@ class Workload:
     def commit(self):
         tag = f"committed:{self.rng.randrange(3)}"
         name = f"from{self.count}"
-        self.engine.docker("run", "--name", name, self.rng.choice(self.tags), "sh", "-c", f"echo {self.count} >/made; rm -r /home")
+        self.engine.docker("run", "--name", name, self.rng.choice(self.tags), "sh", "-c", f"echo {self.count} >/made; rm -rf /home")
         self.set(tag, lambda: self.engine.docker("commit", name, tag))
         self.engine.docker("rm", name)
 
