@@ -27,8 +27,7 @@ IS_LONG = os.environ.get("SKIFF_LONG") == "1"
 CUTS = int(os.environ.get("SKIFF_POWER_CUTS", "200" if IS_LONG else "10"))
 OPERATIONS = 60 if IS_LONG else 16
 MAKE_FILE_SYSTEM = {"ext4": (96, ["mkfs.ext4", "-q", "-E", "nodiscard,lazy_itable_init=0,lazy_journal_init=0"]),
-                    "xfs": (320, ["mkfs.xfs", "-q", "-K"]),
-                    "btrfs": (160, ["mkfs.btrfs", "-q", "-K", "-m", "single"])}
+                    "xfs": (320, ["mkfs.xfs", "-q", "-K"])}
 
 
 def unmount(path):
