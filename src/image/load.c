@@ -21,7 +21,7 @@
 
 enum {
     DOCUMENTS_MAX_BYTES = 32 << 20,
-    READINGS_MAX_BYTES = 256 << 20,
+    READINGS_MAX_BYTES = 128 << 20,
     READING_COST = 16 << 10, // of any document, however small
     FILES_MAX = 100000,
     LINK_DEPTH_MAX = 4,
