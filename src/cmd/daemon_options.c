@@ -62,7 +62,7 @@ static const struct option options[] = {
     { "icc", 0, "icc", OPTION_BOOL, AT(has_icc), NULL,
       "Containers on the default bridge reach each other (default true)" },
     { "image-layer-max-entries", 0, "image-layer-max-entries", OPTION_INT, AT(layer_max_entries), "number",
-      "Refuse layers of more files (default 10000000; 0: no limit)" },
+      "Refuse layers of more files (default 1500000; 0: no limit)" },
     { "image-layer-max-size", 0, "image-layer-max-size", OPTION_SIZE, AT(layer_max_bytes), "size",
       "Refuse layers that are larger unpacked: 512m, 20g (default 64g; 0: no limit)" },
     { "init", 0, "init", OPTION_BOOL, AT(has_init), NULL,
@@ -106,7 +106,7 @@ static void set_defaults(struct daemon_options *o)
         .has_ip_masq = true,
         .log_level = LOG_LEVEL_INFO,
         .stop_timeout_s = 10,
-        .layer_max_entries = 10 * 1000 * 1000,
+        .layer_max_entries = 1500 * 1000,
         .layer_max_bytes = 64ull << 30,
     };
 }

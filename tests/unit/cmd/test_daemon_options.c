@@ -47,7 +47,7 @@ static void defaults_are_in_place(void **state)
     assert_int_equal(o.stop_timeout_s, 10);
     assert_int_equal(o.log_level, LOG_LEVEL_INFO);
     assert_null(o.bip);
-    assert_true(o.layer_max_bytes == 64ull << 30 && o.layer_max_entries == 10 * 1000 * 1000);
+    assert_true(o.layer_max_bytes == 64ull << 30 && o.layer_max_entries == 1500 * 1000);
     daemon_options_done(&o);
 }
 
