@@ -134,7 +134,7 @@ class Replay:
         subprocess.run(["cp", "--sparse=always", base, self.stable], check=True)
         self.log = open(log, "rb")
         self.pending = []  # (offset, data) since the last flush
-        self.at = 0
+        self.at, self.cuts = 0, 0
 
     @staticmethod
     def moments(log):
@@ -168,7 +168,10 @@ class Replay:
         rng = random.Random(seed)
         chance = rng.choice([0, 0.1, 0.5, 0.9, 1])
         kept = [write for write in self.pending if rng.random() < chance]
-        image = self.work / "cut"
+        # A new file each time: what was mounted from the last one may live on in another's mount namespace for a moment.
+        (self.work / f"cut-{self.cuts}").unlink(missing_ok=True)
+        self.cuts += 1
+        image = self.work / f"cut-{self.cuts}"
         subprocess.run(["cp", "--sparse=always", self.stable, image], check=True)
         torn = rng.randrange(len(kept)) if kept else None
         with open(image, "r+b") as disk:

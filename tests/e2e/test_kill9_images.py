@@ -16,7 +16,7 @@ from engine import json_lines, wait_until
 from registry import BadRegistry, Image, digest, tar_of
 
 IS_LONG = os.environ.get("SKIFF_LONG") == "1"
-POINTS = 1000 if IS_LONG else 20  # per operation, at most
+POINTS = 200 if IS_LONG else 20  # per operation, at most
 
 
 class Killer:

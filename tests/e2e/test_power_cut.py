@@ -30,8 +30,13 @@ MAKE_FILE_SYSTEM = {"ext4": (96, ["mkfs.ext4", "-q", "-E", "nodiscard,lazy_itabl
                     "xfs": (320, ["mkfs.xfs", "-q", "-K"])}
 
 
-def unmount(path):
+MOUNT_OPTIONS = {"xfs": ["-o", "nouuid"]}
+
+
+def unmount(path, disk):
+    """Until the file behind it is nobody's any more; a new mount namespace somewhere may hold on to it for a moment."""
     wait_until(lambda: subprocess.run(["umount", path], check=False, capture_output=True).returncode == 0)
+    wait_until(lambda: not run("losetup", "-j", disk).stdout.strip())
 
 
 class Journal:
@@ -179,7 +184,7 @@ def record(engine, place, rootfs, file_system, seed):
         finally:
             if engine.is_running():
                 engine.kill9()
-            unmount(engine.data_root)
+            unmount(engine.data_root, disk.path)
     finally:
         disk.close()
         registry.close()
@@ -226,16 +231,16 @@ def check_cut(engine, expected):
         assert hashlib.sha256((engine.data_root / "blobs/sha256" / name).read_bytes()).hexdigest() == name
 
 
-def restart_after(engine, image, expected):
+def restart_after(engine, image, options, expected):
     shutil.rmtree(engine.exec_root, ignore_errors=True)  # was in memory
-    run("mount", "-o", "loop", image, engine.data_root)
+    run("mount", *options, "-o", "loop", image, engine.data_root)
     try:
         engine.start()
         check_cut(engine, expected)
         engine.remove_containers()
     finally:
         engine.stop()
-        unmount(engine.data_root)
+        unmount(engine.data_root, image)
 
 
 @pytest.mark.parametrize("file_system", list(MAKE_FILE_SYSTEM) if IS_LONG else ["ext4"])
@@ -253,7 +258,7 @@ def test_power_cut(make_engine, place, busybox_rootfs, docker_cli, file_system):
         for i, moment in enumerate(choose(log, journal, random.Random(seed))):
             image = replay.cut(moment, seed + i)
             try:
-                restart_after(engine, image, journal.expected(moment))
+                restart_after(engine, image, MOUNT_OPTIONS.get(file_system, []), journal.expected(moment))
             except AssertionError as error:
                 failures.append(f"cut {i} at {moment} of {os.stat(log).st_size}: {error}")
     finally:
