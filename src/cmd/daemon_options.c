@@ -15,7 +15,15 @@
 #define DEFAULT_CONFIG_FILE "/etc/skiff/daemon.json"
 enum { CONFIG_MAX_BYTES = 1 << 20 };
 
-enum option_type { OPTION_STRING, OPTION_STRINGS, OPTION_BOOL, OPTION_INT, OPTION_LEVEL, OPTION_PAIRS };
+enum option_type {
+    OPTION_STRING,
+    OPTION_STRINGS,
+    OPTION_BOOL,
+    OPTION_INT,
+    OPTION_SIZE,
+    OPTION_LEVEL,
+    OPTION_PAIRS
+};
 
 struct option {
     const char *name; // long name
@@ -68,6 +76,10 @@ static const struct option options[] = {
       "Keep the last so many images of each repository" },
     { "image-gc-unused-days", 0, "image-gc-unused-days", OPTION_INT, AT(image_gc_unused_days), "days",
       "Remove images that no container used for so long" },
+    { "image-layer-max-entries", 0, "image-layer-max-entries", OPTION_INT, AT(layer_max_entries), "number",
+      "Refuse layers of more files (default 1500000; 0: no limit)" },
+    { "image-layer-max-size", 0, "image-layer-max-size", OPTION_SIZE, AT(layer_max_bytes), "size",
+      "Refuse layers that are larger unpacked: 512m, 20g (default 64g; 0: no limit)" },
     { "init", 0, "init", OPTION_BOOL, AT(has_init), NULL,
       "Run an init in containers that do not say whether (default false)" },
     { "insecure-registry", 0, "insecure-registries", OPTION_STRINGS, AT(insecure_registries), "host",
@@ -113,6 +125,8 @@ static void set_defaults(struct daemon_options *o)
         .log_level = LOG_LEVEL_INFO,
         .stop_timeout_s = 10,
         .image_gc_interval_s = 3600,
+        .layer_max_entries = 1500 * 1000,
+        .layer_max_bytes = 64ull << 30,
     };
 }
 
@@ -172,6 +186,12 @@ static int set_text(struct daemon_options *o, const struct option *option, const
                              "invalid argument \"%s\" for \"--%s\": not a number in range", text,
                              option->name);
         *(int *)at = (int)number;
+        return 0;
+    case OPTION_SIZE:
+        if (!parse_size_bytes(text, &number) || number < 0)
+            return error_set(err, ERROR_INVALID, "invalid argument \"%s\" for \"--%s\": not a size", text,
+                             option->name);
+        *(uint64_t *)at = (uint64_t)number;
         return 0;
     case OPTION_LEVEL:
         if (!log_level_parse(text, at))
@@ -276,6 +296,12 @@ static int set_json(struct daemon_options *o, const struct option *option, const
         if ((is_fine = json_is_integer(value) && json_integer_value(value) >= 0 &&
                        json_integer_value(value) <= INT32_MAX))
             *(int *)at = (int)json_integer_value(value);
+        break;
+    case OPTION_SIZE: // "20g", or a number of bytes
+        if (json_is_string(value))
+            return set_text(o, option, json_string_value(value), err);
+        if ((is_fine = json_is_integer(value) && json_integer_value(value) >= 0))
+            *(uint64_t *)at = (uint64_t)json_integer_value(value);
         break;
     case OPTION_PAIRS: { // {"max-size": "10m"}
         const char *key;

@@ -6,6 +6,7 @@
 #include "base/str.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct daemon_options {
     char *data_root, *exec_root, *pidfile, *config_file, *group;
@@ -23,7 +24,9 @@ struct daemon_options {
     int image_gc_interval_s;
     char **image_gc_keeps;
     bool dedups_images;
-    char *signature_policy; // NULL: none
+    char *signature_policy;   // NULL: none
+    uint64_t layer_max_bytes; // unpacked; 0: no limit
+    int layer_max_entries;    // 0: no limit
     bool wants_help, wants_version, wants_validate;
 };
 

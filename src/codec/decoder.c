@@ -12,7 +12,7 @@
 #include <string.h>
 #include <zstd.h>
 
-enum { INPUT_BYTES = 256 * 1024, MAGIC_BYTES = 6 };
+enum { INPUT_BYTES = 256 * 1024, MAGIC_BYTES = 6, HEADER_BYTES = 4096 };
 
 struct decoder {
     struct reader from;
@@ -26,16 +26,28 @@ struct decoder {
     uint8_t *buffer;
 };
 
+// The header of a member or frame goes to its library in one piece. Given the rest of one alone, libzstd takes it for a frame of
+// its own where the bytes look like one, and forgets the first; and ISA-L finds its checksum (FHCRC) wrong.
+static size_t wanted_input(const struct decoder *d)
+{
+    return d->compression != COMPRESSION_NONE && !d->is_inside_member ? HEADER_BYTES : 1;
+}
+
 static int fill(struct decoder *d)
 {
-    if (d->at < d->len || d->at_source_end)
+    size_t wanted = wanted_input(d);
+    if (d->len - d->at >= wanted || d->at_source_end)
         return 0;
-    ssize_t n = d->from.read(d->from.context, d->buffer, INPUT_BYTES);
-    if (n < 0)
-        return (int)n;
+    memmove(d->buffer, d->buffer + d->at, d->len - d->at);
+    d->len -= d->at;
     d->at = 0;
-    d->len = (size_t)n;
-    d->at_source_end = n == 0;
+    while (d->len < wanted && !d->at_source_end) {
+        ssize_t n = d->from.read(d->from.context, d->buffer + d->len, INPUT_BYTES - d->len);
+        if (n < 0)
+            return (int)n;
+        d->len += (size_t)n;
+        d->at_source_end = n == 0;
+    }
     return 0;
 }
 

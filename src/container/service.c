@@ -551,7 +551,7 @@ int container_service_open(struct store *store, struct image_service *images,
     pthread_mutex_init(&s->lock, NULL);
     pthread_mutex_init(&s->janitor_lock, NULL);
     pthread_cond_init(&s->janitor_wake, NULL);
-    int r = dir_make_all(s->containers_directory, 0711);
+    int r = dir_make_all(s->containers_directory, 0700);
     if (r == 0)
         r = dir_make_all(s->options.exec_root, 0711);
     s->keeps_host_files_in_data = must_keep_host_files_in_data(s);

@@ -49,6 +49,7 @@ static int open_services(struct engine *engine, struct error *err)
     struct image_options image_options = {
         .insecure_registries = o->insecure_registries,
         .signature_policy = o->signature_policy,
+        .layer_limits = o->layer_limits,
         .events = events,
         .is_in_use = is_image_in_use,
         .is_in_use_context = engine,

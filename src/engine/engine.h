@@ -16,6 +16,7 @@ struct engine_options {
     const char *data_root, *exec_root, *shim_program, *cgroup_parent, *userns_mode, *seccomp_profile;
     const char *signature_policy; // file; NULL: none
     char **insecure_registries, **cdi_directories;
+    struct layer_limits layer_limits;
     int stop_timeout_s;
     const char *init_program, *netd_program;
     bool has_init;

@@ -62,10 +62,9 @@ static int commit_layer(struct image_service *images, const struct image_commit 
                         const struct reference *tag, char ret_id[static DIGEST_LEN + 1], struct error *err)
 {
     struct image *parent CLEANUP(image_freep) = NULL;
-    struct layer_limits limits = { .max_bytes = images->options.max_layer_bytes };
     struct layer_info info;
     if (image_load_record(images, commit->parent_id, &parent, err) < 0 ||
-        layer_unpack(images->store, commit->layer, NULL, &limits, &info, err) < 0)
+        layer_unpack(images->store, commit->layer, NULL, &images->options.layer_limits, &info, err) < 0)
         return -1;
     if (streq(info.diff_id, empty_layer))
         image_acquire_failed(images); // no image will name it

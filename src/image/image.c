@@ -279,6 +279,8 @@ int image_tag(struct image_service *images, const char *name, const char *new_re
     char *familiar CLEANUP(cleanup_free) = reference_familiar(&reference);
     reference_done(&reference);
     if (r == 0)
+        r = meta_sync(images->store, err); // a name that was confirmed survives a power cut
+    if (r == 0)
         image_emit(images, "tag", id, familiar, image->config);
     return r;
 }

@@ -15,8 +15,8 @@
 struct image_service;
 
 struct image_options {
-    char **insecure_registries;   // strv of "host[:port]" or CIDR; loopback is always insecure-allowed
-    uint64_t max_layer_bytes;     // unpacked; 0: none
+    char **insecure_registries;       // strv of "host[:port]" or CIDR; loopback is always insecure-allowed
+    struct layer_limits layer_limits; // of every layer that comes in, whichever way
     const char *signature_policy; // file (image/signature.h), borrowed; NULL: whatever is pulled may come in
     struct event_sink events;     // "image": pull, load, import, tag, untag, delete, save
     // Is a container made from this image? (asked by removal and prune; may be NULL)

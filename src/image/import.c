@@ -56,9 +56,8 @@ static int make_config(const char *platform, const char *message, char *const *c
 static int import_layer(struct image_service *images, struct reader archive, json_t *config,
                         const struct reference *tag, char ret_id[static DIGEST_LEN + 1], struct error *err)
 {
-    struct layer_limits limits = { .max_bytes = images->options.max_layer_bytes };
     struct layer_info info;
-    if (layer_unpack(images->store, archive, NULL, &limits, &info, err) < 0)
+    if (layer_unpack(images->store, archive, NULL, &images->options.layer_limits, &info, err) < 0)
         return -1;
     json_array_append_new(json_get_array(json_get_object(config, "rootfs"), "diff_ids"),
                           json_string(info.diff_id));

@@ -20,7 +20,9 @@
 #include <sys/utsname.h>
 
 enum {
-    DOCUMENTS_MAX_BYTES = 64 << 20,
+    DOCUMENTS_MAX_BYTES = 32 << 20,
+    READINGS_MAX_BYTES = 128 << 20,
+    READING_COST = 16 << 10, // of any document, however small
     FILES_MAX = 100000,
     LINK_DEPTH_MAX = 4,
     INDEX_DEPTH_MAX = 3,
@@ -39,7 +41,7 @@ struct load {
     struct tar_reader *tar;
     const struct progress_sink *progress;
     struct map files; // cleaned name -> struct archived
-    size_t document_bytes;
+    size_t document_bytes, read_bytes;
     char **loaded; // strv of tags or ids
     struct error *err;
 };
@@ -143,14 +145,14 @@ static char *link_target(const char *name, const char *link, bool is_hard)
 
 static int take_layer(struct load *l, struct payload *p, const char *name, struct archived *file)
 {
-    struct layer_limits limits = { .max_bytes = l->images->options.max_layer_bytes };
     struct layer_info info;
     struct sha256 *hash CLEANUP(sha256_freep) = NULL;
     char hex[SHA256_HEX_LEN + 1];
     bool is_blob = str_has_prefix(name, "blobs/sha256/");
     if (is_blob)
         p->hash = hash = sha256_new();
-    if (layer_unpack(l->images->store, (struct reader){ read_payload, p }, NULL, &limits, &info, l->err) < 0)
+    if (layer_unpack(l->images->store, (struct reader){ read_payload, p }, NULL,
+                     &l->images->options.layer_limits, &info, l->err) < 0)
         return tar_reader_problem(l->tar) ? archive_error(l, 0) : -1;
     if (is_blob) {
         sha256_final_hex(hash, hex);
@@ -162,14 +164,22 @@ static int take_layer(struct load *l, struct payload *p, const char *name, struc
     return 0;
 }
 
+// What is kept in memory until the archive's end: documents, and the files' names.
+static int note_kept(struct load *l, size_t n)
+{
+    l->document_bytes += n;
+    return l->document_bytes <= DOCUMENTS_MAX_BYTES
+               ? 0
+               : error_set(l->err, ERROR_INVALID, "invalid archive: more than %d bytes of documents",
+                           (int)DOCUMENTS_MAX_BYTES);
+}
+
 static int take_document(struct load *l, struct payload *p, uint64_t size, struct archived *file)
 {
     if (size > IMAGE_DOCUMENT_MAX)
         return 0; // of no use to us; missed only if a manifest names it
-    l->document_bytes += (size_t)size;
-    if (l->document_bytes > DOCUMENTS_MAX_BYTES)
-        return error_set(l->err, ERROR_INVALID, "invalid archive: more than %d bytes of documents",
-                         (int)DOCUMENTS_MAX_BYTES);
+    if (note_kept(l, (size_t)size) < 0)
+        return -1;
     struct str s CLEANUP(str_done) = STR_INIT;
     int r = reader_read_all((struct reader){ read_payload, p }, IMAGE_DOCUMENT_MAX, &s);
     if (r < 0)
@@ -195,6 +205,8 @@ static int take_file(struct load *l, const struct tar_entry *e)
     p->tar = l->tar;
     if (l->files.len >= FILES_MAX)
         return error_set(l->err, ERROR_INVALID, "invalid archive: more than %d files", (int)FILES_MAX);
+    if (note_kept(l, strlen(e->path) + strlen(e->link)) < 0)
+        return -1;
     struct archived *file = NEW(struct archived);
     archived_free(map_put(&l->files, name, file));
     if (e->type == TAR_SYMLINK || e->type == TAR_HARDLINK) {
@@ -231,6 +243,16 @@ static const struct archived *find_file(const struct load *l, const char *name)
     return file && !file->link ? file : NULL;
 }
 
+// An index may name one document again and again, and a manifest one configuration: what is read of them is bounded, too.
+static int note_reading(struct load *l, size_t n)
+{
+    l->read_bytes += n + READING_COST;
+    return l->read_bytes <= READINGS_MAX_BYTES
+               ? 0
+               : error_set(l->err, ERROR_INVALID,
+                           "invalid archive: its documents name one another too often");
+}
+
 static int need_document(struct load *l, const char *name, const struct archived **ret)
 {
     const struct archived *file = name ? find_file(l, name) : NULL;
@@ -238,7 +260,7 @@ static int need_document(struct load *l, const char *name, const struct archived
         return error_set(l->err, ERROR_INVALID, "invalid archive: \"%.200s\" is missing or not a document",
                          name ? name : "");
     *ret = file;
-    return 0;
+    return note_reading(l, file->n);
 }
 
 // --- images
@@ -285,7 +307,9 @@ static int register_tagged(struct load *l, struct image_registration *g, const j
         if (reference_parse(tags[i], 1, &reference, l->err) < 0)
             return error_wrap(l->err, "invalid tag \"%.200s\"", tags[i]);
         g->tag = &reference;
-        int r = reference.tag ? image_register(l->images, g, id, l->err) : 0;
+        int r = note_reading(l, g->config_n);
+        if (r == 0 && reference.tag)
+            r = image_register(l->images, g, id, l->err);
         char *familiar CLEANUP(cleanup_free) = reference_familiar(&reference);
         reference_done(&reference);
         if (r < 0 || say_loaded(l, "Loaded image", familiar) < 0)

@@ -16,7 +16,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { WORKERS = 3, WORKER_STACK = 1 << 20, HEARTBEAT_S = 2, ENTRIES_MAX = 10 * 1000 * 1000 };
+enum { WORKERS = 3, WORKER_STACK = 1 << 20, HEARTBEAT_S = 2 };
 #define REPORT_EVERY_NS (100 * NS_PER_MS)
 
 // --- the stream
@@ -76,10 +76,9 @@ static int unpack(struct pull *pull, struct pull_layer *layer, struct registry_b
 {
     struct layer_stream stream = { .pull = pull, .layer = layer, .from = registry_blob_reader(blob) };
     struct reader reader = { .read = stream_read, .context = &stream };
-    struct layer_limits limits = { .max_bytes = pull->images->options.max_layer_bytes,
-                                   .max_entries = ENTRIES_MAX };
     struct layer_info info;
-    if (layer_unpack(pull->images->store, reader, layer->diff_id, &limits, &info, err) == 0)
+    if (layer_unpack(pull->images->store, reader, layer->diff_id, &pull->images->options.layer_limits, &info,
+                     err) == 0)
         return 0;
     // What the unpacker met was perhaps only the end of a stream that broke, or a byte that changed on its way; the stream knows.
     if (!registry_blob_error(blob) && err->kind == ERROR_INVALID)

@@ -66,7 +66,7 @@ struct layer_fetch {
 static int fetch_layer(struct origin *origin, void *context, struct error *err)
 {
     const struct layer_fetch *f = context;
-    const struct layer_limits limits = { .max_bytes = f->images->options.max_layer_bytes };
+    const struct layer_limits limits = f->images->options.layer_limits;
     struct registry_blob *blob = NULL;
     if (origin->manifest.kind != OCI_DOCUMENT_MANIFEST ||
         origin->manifest.count != strv_len(f->image->diff_ids))

@@ -39,11 +39,6 @@ struct inode_slot {
     uint32_t number;
 };
 
-struct directory_time {
-    char *path;
-    int64_t mtime_ns;
-};
-
 struct apply {
     int root, staging, extra; // extra: FD_NONE until needed
     struct tar_reader *tar;
@@ -52,8 +47,7 @@ struct apply {
     struct layer_tally tally;
     struct inode_slot *inodes; // files with payload, by inode: their number in the split file
     size_t inode_cap, inode_len;
-    struct directory_time *times;
-    size_t time_len, time_cap;
+    struct directory_times times;
     char *parent_path; // cache of the last parent; NULL: none
     char *parent_real; // the same without symbolic links, for the split file: a link may be replaced later on
     int parent;
@@ -321,27 +315,6 @@ static int set_metadata_at(const struct tar_entry *e, int parent, const char *na
     return utimensat(parent, name, times, AT_SYMLINK_NOFOLLOW) < 0 ? -errno : 0;
 }
 
-static void remember_time(struct apply *a, const char *path, int64_t mtime_ns)
-{
-    if (a->time_len == a->time_cap) {
-        a->time_cap = a->time_cap ? 2 * a->time_cap : 64;
-        a->times = xreallocarray(a->times, a->time_cap, sizeof *a->times);
-    }
-    a->times[a->time_len++] = (struct directory_time){ xstrdup(path), mtime_ns };
-}
-
-// A directory may be gone or replaced by now: then its time does not matter.
-static void set_directory_times(struct apply *a)
-{
-    for (size_t i = 0; i < a->time_len; i++) {
-        struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, time_to_timespec(a->times[i].mtime_ns) };
-        int fd CLEANUP(cleanup_close) =
-            open_beneath(a->root, a->times[i].path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-        if (fd >= 0)
-            (void)futimens(fd, times);
-    }
-}
-
 // --- entries
 static int add_bytes(struct apply *a, uint64_t n)
 {
@@ -448,8 +421,8 @@ static int apply_directory(struct apply *a, const char *path, const struct tar_e
     int r = set_metadata_fd(e, fd);
     if (r < 0)
         return fail(a, path, r);
-    remember_time(a, path, e->mtime_ns);
-    return 0;
+    r = directory_times_add(&a->times, a->staging, path, e->mtime_ns);
+    return r < 0 ? fail(a, path, r) : 0;
 }
 
 static int apply_hardlink(struct apply *a, const char *path, const struct tar_entry *e)
@@ -582,17 +555,17 @@ int layer_apply(int staging_fd, struct tar_reader *tar, struct split_writer *spl
     struct apply a = { .root = root,
                        .staging = staging_fd,
                        .extra = FD_NONE,
+                       .times = DIRECTORY_TIMES_INIT,
                        .tar = tar,
                        .split = split,
                        .limits = limits,
                        .parent = FD_NONE,
                        .err = err };
     int r = apply_all(&a);
-    if (r == 0)
-        set_directory_times(&a);
-    for (size_t i = 0; i < a.time_len; i++)
-        free(a.times[i].path);
-    free(a.times);
+    int set = r == 0 ? directory_times_set(&a.times, a.root) : 0;
+    if (set < 0)
+        r = error_errno(err, set, "write layer");
+    directory_times_done(&a.times);
     free(a.inodes);
     forget_parent(&a);
     fd_close(a.extra);

@@ -23,12 +23,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-// A reader that hashes what passes.
+// A reader that hashes what passes, up to a limit: headers and padding are stored too, so it is the tar's length that counts.
 struct hashing {
     struct reader from;
     struct sha256 *hash;
-    uint64_t bytes;
+    uint64_t bytes, max_bytes; // max_bytes 0: no limit
 };
+
+static bool is_too_long(const struct hashing *h)
+{
+    return h->max_bytes && h->bytes > h->max_bytes;
+}
 
 static ssize_t read_hashing(void *context, void *buffer, size_t n)
 {
@@ -38,7 +43,7 @@ static ssize_t read_hashing(void *context, void *buffer, size_t n)
         sha256_update(h->hash, buffer, (size_t)k);
         h->bytes += (uint64_t)k;
     }
-    return k;
+    return is_too_long(h) ? -EFBIG : k;
 }
 
 void staging_remove(struct staging *s)
@@ -140,7 +145,9 @@ static int unpack(struct store *store, struct decoder *decoder, const char *expe
                   const struct layer_limits *limits, struct layer_info *ret, struct error *err)
 {
     struct sha256 *hash CLEANUP(sha256_freep) = sha256_new();
-    struct hashing hashing = { decoder_reader(decoder), hash, 0 };
+    struct hashing hashing = { .from = decoder_reader(decoder),
+                               .hash = hash,
+                               .max_bytes = limits ? limits->max_bytes : 0 };
     struct reader from = { read_hashing, &hashing };
     struct layer_info info = { 0 };
     if (expected && layer_has(store, expected)) {
@@ -149,8 +156,14 @@ static int unpack(struct store *store, struct decoder *decoder, const char *expe
         return layer_get(store, expected, ret, err);
     }
     struct staging staging CLEANUP(staging_remove) = { .fd = FD_NONE };
-    if (staging_make(store, &staging, err) < 0 || unpack_staged(&staging, from, limits, &info, err) < 0 ||
-        check_digest(hash, expected, info.diff_id, err) < 0)
+    if (staging_make(store, &staging, err) < 0)
+        return -1;
+    if (unpack_staged(&staging, from, limits, &info, err) < 0)
+        return is_too_long(&hashing)
+                   ? error_set(err, ERROR_EXHAUSTED, "layer is larger than the limit of %llu bytes",
+                               (unsigned long long)hashing.max_bytes)
+                   : -1;
+    if (check_digest(hash, expected, info.diff_id, err) < 0)
         return -1;
     info.tar_bytes = hashing.bytes;
     if (publish(&staging, &info, err) < 0)

@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 struct layer_limits {
-    uint64_t max_bytes;   // unpacked; 0: none
+    uint64_t max_bytes;   // of the uncompressed tar, and of the files in it; 0: none
     uint64_t max_entries; // 0: none
 };
 

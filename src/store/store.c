@@ -80,9 +80,9 @@ static int open_root(struct store *s, const char *root, struct error *err)
 static int open_folders(struct store *s, struct error *err)
 {
     int blobs CLEANUP(cleanup_close) = FD_NONE, containers CLEANUP(cleanup_close) = FD_NONE;
-    if (open_folder(s, "layers", 0711, &s->layers_fd, err) < 0 ||
+    if (open_folder(s, "layers", 0700, &s->layers_fd, err) < 0 ||
         open_folder(s, "tmp", 0700, &s->tmp_fd, err) < 0 ||
-        open_folder(s, "containers", 0711, &containers, err) < 0 ||
+        open_folder(s, "containers", 0700, &containers, err) < 0 ||
         open_folder(s, "blobs", 0700, &blobs, err) < 0 ||
         open_folder(s, "blobs/sha256", 0700, &s->blobs_fd, err) < 0)
         return -1;

@@ -16,7 +16,7 @@
 struct store;
 
 // Open or create; takes an exclusive lock on the root (ERROR_CONFLICT "data root ... is in use by pid N"), removes leavings.
-// Directories are 0700 (0711 where a mapped user must pass).
+// Directories are 0700, above all those of layers and containers: the host's users must not run an image's set-user-id programs.
 int store_open(const char *root, struct store **ret, struct error *err);
 void store_close(struct store *store);
 const char *store_root(const struct store *store); // absolute

@@ -1,7 +1,9 @@
 // What the files of store/ share.
 #pragma once
 
+#include "base/fd.h"
 #include "base/map.h"
+#include "base/str.h"
 #include "codec/tar.h"
 #include "store/layer.h"
 #include "store/store.h"
@@ -68,6 +70,20 @@ struct layer_tally {
 };
 int layer_apply(int staging_fd, struct tar_reader *tar, struct split_writer *split,
                 const struct layer_limits *limits, struct layer_tally *ret, struct error *err);
+
+// --- times of directories, which wait until all entries are made (directory_times.c)
+struct directory_times {
+    struct str waiting;
+    int fd; // what does not fit in memory; FD_NONE: nothing
+};
+#define DIRECTORY_TIMES_INIT \
+    {                        \
+        STR_INIT, FD_NONE    \
+    }
+// 0 or -errno. The path is below the layer's root; staging_fd is where a file without a name may be made.
+int directory_times_add(struct directory_times *times, int staging_fd, const char *path, int64_t mtime_ns);
+int directory_times_set(struct directory_times *times, int root_fd);
+void directory_times_done(struct directory_times *times);
 
 // Open `path` (relative) below root; never leaves it, follows links that stay below. Descriptor or -errno (-EXDEV: left).
 int open_beneath(int root, const char *path, uint64_t flags);

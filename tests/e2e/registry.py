@@ -242,6 +242,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.answer(307, Location=rules["redirect_to"] + self.path)
         if how == "wrong":
             data = bytes([data[0] ^ 1]) + data[1:] if len(data) < 20 else data[:-9] + bytes([data[-9] ^ 1]) + data[-8:]
+        if how == "long":  # more than the descriptor says, under an honest Content-Length
+            data += b"more"
+        if how == "loop":
+            return self.answer(302, Location=self.path)
         if how == "short":
             data = data[:len(data) // 2]
         first = 0
@@ -255,6 +259,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data) - first))
         self.send_header("Content-Type", "application/octet-stream")
         self.end_headers()
+        if how == "stall":
+            self.wfile.write(data[:len(data) // 2])
+            self.wfile.flush()
+            return time.sleep(3600)
         if how == "truncated" or (how == "breaks-once" and not first):
             self.wfile.write(data[:len(data) // 2])
             self.close_connection = True
@@ -289,12 +297,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.answer(200, b"[" * 10000 + b"]" * 10000, OCI_MANIFEST)
         if how == "not-json":
             return self.answer(200, b"<html>hello</html>", "text/html")
+        if how == "loop":
+            return self.answer(307, Location=self.path)
+        if how == "redirect":
+            return self.answer(307, Location=rules["redirect_to"] + self.path)
         if how == "error":
             return self.answer(rules["status"], rules.get("body", "").encode(), "text/plain")
         entry = self.server.manifests.get(f"{repository}:{name}")
         if not entry:
             return self.error(404, "MANIFEST_UNKNOWN", "manifest unknown")
-        self.answer(200, entry[1], entry[0])
+        self.answer(200, entry[1], rules.get("manifest_type", entry[0]))
 
     def do_GET(self):
         self.server.requests.append({"path": self.path, "authorization": self.headers.get("Authorization")})
@@ -324,7 +336,7 @@ class Server(http.server.ThreadingHTTPServer):
 
 def serve():
     """Standard input: JSON lines; each is answered by one on standard output."""
-    server = Server(("127.0.0.1", 0), Handler)
+    server = Server((sys.argv[2] if len(sys.argv) > 2 else "127.0.0.1", 0), Handler)
     server.rules, server.blobs, server.manifests, server.requests = {}, {}, {}, []
     server.referrers = {}  # digest -> index: the referrers API
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -348,13 +360,14 @@ def serve():
 
 class BadRegistry:
     """rules: auth (basic, token), user "name:password", realm, token, gives; manifest (huge, huge-length, deep, not-json,
-    error + status + body); blobs {digest: truncated, short, wrong, breaks-once, slow, redirect} + redirect_to."""
+    error + status + body, loop, redirect), manifest_type; blobs {digest: truncated, short, long, wrong, stall, breaks-once, slow,
+    loop, redirect} + redirect_to."""
 
-    def __init__(self, prefix=(), certificate=None):
-        self.process = subprocess.Popen([*prefix, "/usr/bin/python3", __file__, "serve"], stdin=subprocess.PIPE,
+    def __init__(self, prefix=(), certificate=None, address="127.0.0.1"):
+        self.process = subprocess.Popen([*prefix, "/usr/bin/python3", __file__, "serve", address], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True)
         self.port = self.order(**({"tls": str(certificate)} if certificate else {}))["port"]
-        self.host = f"127.0.0.1:{self.port}"
+        self.host = f"{address}:{self.port}"
 
     def order(self, **order):
         self.process.stdin.write(json.dumps(order) + "\n")

@@ -47,6 +47,7 @@ static void defaults_are_in_place(void **state)
     assert_int_equal(o.stop_timeout_s, 10);
     assert_int_equal(o.log_level, LOG_LEVEL_INFO);
     assert_null(o.bip);
+    assert_true(o.layer_max_bytes == 64ull << 30 && o.layer_max_entries == 1500 * 1000);
     daemon_options_done(&o);
 }
 
@@ -58,7 +59,8 @@ static void all_spellings_work(void **state)
     assert_int_equal(
         parse(&o, &err, "",
               "-H unix:///a -Htcp://127.0.0.1:1 --host=unix:///b -D --icc=false --ip-masq=0 --mtu 9000 "
-              "-l warn --label a=b --label c= --data-root=/d -p/x -b=br9 --insecure-registry r:5000"),
+              "-l warn --label a=b --label c= --data-root=/d -p/x -b=br9 --insecure-registry r:5000 "
+              "--image-layer-max-size 1.5g --image-layer-max-entries=0"),
         0);
     assert_int_equal(strv_len(o.hosts), 3);
     assert_string_equal(o.hosts[1], "tcp://127.0.0.1:1");
@@ -66,6 +68,7 @@ static void all_spellings_work(void **state)
     assert_true(o.is_debug && !o.has_icc && !o.has_ip_masq && o.has_ip_forward);
     assert_int_equal(o.log_level, LOG_LEVEL_DEBUG); // -D wins
     assert_int_equal(o.mtu, 9000);
+    assert_true(o.layer_max_bytes == 3ull << 29 && o.layer_max_entries == 0);
     assert_string_equal(o.pidfile, "/x");
     assert_string_equal(o.bridge, "br9");
     assert_string_equal(o.data_root, "/d");
@@ -80,12 +83,14 @@ static void the_file_counts_and_conflicts_are_errors(void **state)
     struct error err;
     assert_int_equal(parse(&o, &err,
                            "{\"data-root\":\"/f\",\"hosts\":[\"unix:///s\"],\"debug\":true,\"mtu\":1400,"
-                           "\"insecure-registries\":[\"a\",\"b\"],\"log-level\":\"error\",\"icc\":false}",
+                           "\"insecure-registries\":[\"a\",\"b\"],\"log-level\":\"error\",\"icc\":false,"
+                           "\"image-layer-max-size\":4096}",
                            "--bip 10.1.0.1/24"),
                      0);
     assert_string_equal(o.data_root, "/f");
     assert_string_equal(o.hosts[0], "unix:///s");
     assert_int_equal(o.mtu, 1400);
+    assert_true(o.layer_max_bytes == 4096);
     assert_int_equal(strv_len(o.insecure_registries), 2);
     assert_string_equal(o.bip, "10.1.0.1/24");
     assert_false(o.has_icc);
@@ -106,6 +111,8 @@ static void nonsense_is_refused(void **state)
         { "", "--mtu", "flag needs an argument: --mtu" },
         { "", "--mtu x", "invalid argument \"x\"" },
         { "", "--mtu 12", "invalid --mtu" },
+        { "", "--image-layer-max-size big", "not a size" },
+        { "{\"image-layer-max-size\":-1}", "", "out of range" },
         { "", "--debug=maybe", "not a boolean" },
         { "", "--log-level loud", "invalid logging level: loud" },
         { "", "start", "accepts no arguments" },

@@ -73,7 +73,7 @@ static int run(const char *root, const char *reference, const char *platform, st
     struct store *store = NULL;
     struct image_service *images = NULL;
     struct image *image = NULL;
-    struct image_options options = { .max_layer_bytes = number("MAX_LAYER_BYTES") };
+    struct image_options options = { .layer_limits.max_bytes = number("MAX_LAYER_BYTES") };
     if (store_open(root, &store, err) < 0)
         return -1;
     int r = image_service_open(store, &options, &images, err);

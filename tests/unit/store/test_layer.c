@@ -364,6 +364,33 @@ static void damaged_streams_fail(void **state)
     expect_failure(p, &tar, "invalid tar header");
 }
 
+// More than are kept in memory: their times wait in a file.
+static void many_directories_get_their_times(void **state)
+{
+    needs_root();
+    struct place *p = *state;
+    struct str tar CLEANUP(str_done) = STR_INIT;
+    struct layer_info info;
+    struct error err;
+    struct stat st;
+    char name[256];
+    enum { MANY = 4000 }; // of some 220 bytes each
+    for (int i = 0; i < MANY; i++) {
+        snprintf(name, sizeof name, "%0200d", i);
+        tar_add(&tar, TAR_DIRECTORY, name, NULL, NULL);
+    }
+    tar_write_end(writer_to_str(&tar));
+    struct memory m = { tar.ptr, tar.len, 0, 1 << 16 };
+    assert_int_equal(layer_unpack(p->store, memory_reader(&m), NULL, NULL, &info, &err), 0);
+    char *relative CLEANUP(cleanup_free) = layer_relative_path(info.diff_id);
+    for (int i = 0; i < MANY; i++) {
+        char *path CLEANUP(cleanup_free) = xasprintf("%s/%s/%0200d", layer_directory(p->store), relative, i);
+        assert_int_equal(stat(path, &st), 0);
+        assert_int_equal(st.st_mtime, 1234567890);
+    }
+    assert_int_equal(layer_delete(p->store, info.diff_id, &err), 0);
+}
+
 static void limits_hold(void **state)
 {
     needs_root();
@@ -374,8 +401,11 @@ static void limits_hold(void **state)
     tar_write_end(writer_to_str(&tar));
     struct layer_info info;
     struct error err;
-    const struct layer_limits limits[] = { { .max_bytes = 9 }, { .max_entries = 1 } };
-    for (int i = 0; i < 2; i++) {
+    // Headers, padding and the end mark count, too.
+    const struct layer_limits limits[] = { { .max_bytes = 9 },
+                                           { .max_bytes = tar.len - 1 },
+                                           { .max_entries = 1 } };
+    for (int i = 0; i < 3; i++) {
         struct memory m = { tar.ptr, tar.len, 0, 7 };
         assert_int_equal(layer_unpack(p->store, memory_reader(&m), NULL, &limits[i], &info, &err), -1);
         assert_int_equal(err.kind, ERROR_EXHAUSTED);
@@ -383,7 +413,8 @@ static void limits_hold(void **state)
     }
     struct memory m = { tar.ptr, tar.len, 0, 7 };
     assert_int_equal(
-        layer_unpack(p->store, memory_reader(&m), NULL, &(struct layer_limits){ 10, 2 }, &info, &err), 0);
+        layer_unpack(p->store, memory_reader(&m), NULL, &(struct layer_limits){ tar.len, 2 }, &info, &err),
+        0);
 }
 
 extern char **environ;
@@ -533,6 +564,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(duplicates_are_rebuilt, set_up, tear_down),
         cmocka_unit_test_setup_teardown(digest_decides, set_up, tear_down),
         cmocka_unit_test_setup_teardown(damaged_streams_fail, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(many_directories_get_their_times, set_up, tear_down),
         cmocka_unit_test_setup_teardown(limits_hold, set_up, tear_down),
         cmocka_unit_test_setup_teardown(other_tars_are_rebuilt, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_full_disk_is_said_and_cleaned_up, set_up, tear_down),
