@@ -28,12 +28,13 @@ BLOCK, PEER_BLOCK, PAUSE_S = 10, 2, 0.3
 class Engine:
     """A daemon in its own network namespace."""
 
-    def __init__(self, name, command, socket, environment=None):
+    def __init__(self, name, command, socket, environment=None, netns=None):
         self.name, self.socket = name, socket
-        self.netns = f"bench-{name}-{os.getpid()}"
-        subprocess.run(["ip", "netns", "add", self.netns], check=True)
+        self.netns, self.owns_netns = netns.name if netns else f"bench-{name}-{os.getpid()}", not netns
         self.enter = ["nsenter", f"--net=/run/netns/{self.netns}"]
-        subprocess.run(self.enter + ["ip", "link", "set", "lo", "up"], check=True)
+        if self.owns_netns:
+            subprocess.run(["ip", "netns", "add", self.netns], check=True)
+            subprocess.run(self.enter + ["ip", "link", "set", "lo", "up"], check=True)
         self.log = open(f"{socket}.log", "wb")
         self.process = subprocess.Popen(self.enter + command, stderr=self.log, stdout=self.log, env=environment)
 
@@ -52,7 +53,8 @@ class Engine:
             self.process.wait(20)
         except subprocess.TimeoutExpired:
             self.process.kill()
-        subprocess.run(["ip", "netns", "del", self.netns], check=False)
+        if self.owns_netns:
+            subprocess.run(["ip", "netns", "del", self.netns], check=False)
 
 
 def timed(command):
@@ -222,11 +224,18 @@ def hide_unified_cgroups():
 
 def main():
     parser = argparse.ArgumentParser(prog="./dev bench")
-    parser.add_argument("what", choices=["start"])
+    parser.add_argument("what", choices=["start", "pull"])
     parser.add_argument("--build", default="build")
     parser.add_argument("--rounds", type=int, default=8, help="interleaved rounds (default 8)")
     parser.add_argument("--no-peers", dest="peers", action="store_false", help="skiff and the floor only")
+    parser.add_argument("--megabytes", type=int, default=606, help="pull: size of the image, unpacked")
+    parser.add_argument("--files", type=int, default=25000, help="pull: number of its files")
+    parser.add_argument("--images", help="pull: keep the images in this directory, and take them from there next time")
     arguments = parser.parse_args()
+    if arguments.what == "pull":
+        import bench_pull
+        hide_unified_cgroups()
+        return bench_pull.run(arguments)
     build = pathlib.Path(arguments.build).resolve()
     hide_unified_cgroups()
     work = pathlib.Path(tempfile.mkdtemp(prefix="skiff-bench."))
