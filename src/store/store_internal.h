@@ -17,6 +17,11 @@ struct store {
     int layers_fd, blobs_fd, tmp_fd;
     struct meta *meta;
     pthread_mutex_t layer_lock; // guards the step from staging to record: rename and meta_put of one layer
+    pthread_mutex_t sync_lock;  // guards the rest (sync.c)
+    pthread_cond_t sync_changed;
+    uint64_t syncs_begun, syncs_done;
+    bool is_syncing;
+    int sync_failed; // errno of the last one
 };
 
 int meta_open(struct store *store, struct error *err);
@@ -25,6 +30,9 @@ void meta_close(struct store *store);
 int layer_recover(struct store *store, struct error *err);
 // Make what layer_init_relative_path names, where it is missing (init_layer.c).
 int layer_make_init(struct store *store, struct error *err);
+
+// Everything written to the store's file system before the call is on disk after it. Callers at the same time share the work.
+int store_sync(struct store *store, struct error *err);
 
 // --- split files (split.c): a tar stream without its file payload
 struct split_writer;
