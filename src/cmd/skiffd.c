@@ -76,6 +76,8 @@ static struct engine_options engine_options_of(const struct daemon_options *o, c
         .userns_mode = o->userns_mode,
         .seccomp_profile = o->seccomp_profile,
         .insecure_registries = o->insecure_registries,
+        .registry_mirrors = o->hub_mirrors,
+        .registries = &o->registries,
         .cdi_directories = o->cdi_directories,
         .stop_timeout_s = o->stop_timeout_s,
         .init_program = init,

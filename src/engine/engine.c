@@ -47,6 +47,7 @@ static int open_services(struct engine *engine, struct error *err)
         return r;
     struct image_options image_options = {
         .insecure_registries = o->insecure_registries,
+        .registries = o->registries,
         .events = events,
         .is_in_use = is_image_in_use,
         .is_in_use_context = engine,
