@@ -12,6 +12,7 @@ struct registry_repository {
     char *username, *password, *identity_token, *registry_token;
     char *ca_file; // NULL: the system's only
     char **insecure;
+    char *mirror_url;   // what options.mirror_url points at
     bool is_unverified; // this registry is in the list
     char **mount_from;
     struct registry_options options;
@@ -27,6 +28,10 @@ struct registry_repository {
 
 struct transfer *session_take_transfer(struct registry_repository *repository);
 void session_give_transfer(struct registry_repository *repository, struct transfer *transfer);
+
+// Something failed in a way that may pass: wait before the try after `tries` failed ones. False: not again (too often, told to wait
+// too long, or cancelled).
+bool session_wait(struct registry_repository *repository, const struct transfer *transfer, unsigned tries);
 
 // GET base + path with authorization and redirects; the head is there when this returns 0 and `status` is
 // 2xx. Other statuses are errors, in the words of the registry's own error document where it sent one.
@@ -45,6 +50,9 @@ struct session_request {
     void *sent_context;
     bool is_unconditional; // sent even when the work it belongs to has been cancelled
 };
+// The same, tried again while it fails in a way that may pass.
+int session_get_patiently(struct registry_repository *repository, struct transfer *transfer, const char *path,
+                          char *const *headers, struct error *err);
 // The same for any method and with a body; 2xx is success, redirects are followed. A stream is never sent
 // twice: a challenge or redirect in its midst is an error. *ret_url (may be NULL): owned, where the answer came from.
 int session_send(struct registry_repository *repository, struct transfer *transfer,
