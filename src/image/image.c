@@ -57,6 +57,7 @@ int image_service_open(struct store *store, const struct image_options *options,
     images->options = *options;
     images->options.insecure_registries = strv_copy(options->insecure_registries);
     pthread_mutex_init(&images->lock, NULL);
+    pull_claims_init(&images->claims);
     if (recover(images, err) < 0) {
         image_service_close(images);
         return -1;
@@ -71,6 +72,7 @@ void image_service_close(struct image_service *images)
     if (!images)
         return;
     strv_free(images->options.insecure_registries);
+    pull_claims_done(&images->claims);
     pthread_mutex_destroy(&images->lock);
     free(images);
 }

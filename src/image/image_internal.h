@@ -3,6 +3,7 @@
 #pragma once
 
 #include "image/image.h"
+#include "image/pull_claims.h"
 #include "image/reference.h"
 
 #include <pthread.h>
@@ -15,6 +16,7 @@ struct image_service {
     pthread_mutex_t lock;
     unsigned
         acquiring; // pulls, loads, imports under way; while there is one, no layer or document is collected
+    struct pull_claims claims;
     bool wants_sweep; // something unreferenced may be there: collect when the last one ends
 };
 
