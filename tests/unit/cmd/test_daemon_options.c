@@ -150,11 +150,13 @@ static void registries(void **state)
     struct error err;
     assert_int_equal(parse(&o, &err,
                            "{\"registries\": {\"quay.io\": {\"mirrors\": [\"https://m.example\"]},"
-                           "\"plain.example:5000\": {\"insecure\": true}}, \"registry-mirrors\": [\"https://hub.example/\"]}",
+                           "\"plain.example:5000\": {\"insecure\": true}}, \"registry-mirrors\": "
+                           "[\"https://hub.example/\"]}",
                            ""),
                      0);
     assert_int_equal(o.registries.count, 3);
-    assert_string_equal(registry_rules_find(&o.registries, "quay.io", "x")->mirrors[0].url, "https://m.example");
+    assert_string_equal(registry_rules_find(&o.registries, "quay.io", "x")->mirrors[0].url,
+                        "https://m.example");
     assert_true(strv_contains(o.insecure_registries, "plain.example:5000"));
     assert_int_equal(strv_len(o.hub_mirrors), 1);
     assert_string_equal(o.hub_mirrors[0], "https://hub.example/");
