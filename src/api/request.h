@@ -80,7 +80,7 @@ request_handler api_container_changes, api_container_export, api_container_archi
 request_handler api_exec_create, api_exec_start, api_exec_inspect, api_exec_resize;
 request_handler api_image_list, api_image_create, api_image_inspect, api_image_history, api_image_tag,
     api_image_remove, api_image_save_one, api_image_save, api_image_load, api_image_prune;
-request_handler api_image_push;
+request_handler api_image_push, api_image_search, api_distribution, api_auth;
 request_handler api_network_list, api_network_inspect, api_network_prune;
 request_handler api_volume_list, api_volume_inspect, api_volume_prune;
 request_handler api_volume_create, api_volume_remove, api_volume_clone, api_volume_rename;

@@ -13,8 +13,9 @@ enum { EXIT_ENGINE_ERROR = 125, EXIT_NOT_EXECUTABLE = 126, EXIT_NOT_FOUND = 127 
 
 struct cli {
     struct client client;
-    const char *host;     // where the engine is
-    bool host_is_default; // nobody named it: an engine may be started there
+    const char *host;             // where the engine is
+    bool host_is_default;         // nobody named it: an engine may be started there
+    const char *config_directory; // of config.json; NULL: the usual one
     bool debug;
     struct str out; // standard output, written by cli_flush
 };

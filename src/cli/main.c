@@ -26,7 +26,8 @@ static const struct command *const others[] = {
     &command_export, &command_history, &command_import, &command_inspect, &command_kill,    &command_load,
     &command_logs,   &command_pause,   &command_port,   &command_rename,  &command_restart, &command_rm,
     &command_rmi,    &command_save,    &command_start,  &command_stats,   &command_stop,    &command_tag,
-    &command_top,    &command_unpause, &command_update, &command_wait,    &command_push,
+    &command_top,    &command_unpause, &command_update, &command_wait,    &command_push,    &command_login,
+    &command_logout, &command_search,
 };
 
 struct member {
@@ -111,8 +112,9 @@ static const struct option global_options[] = {
       "Engine to talk to: unix:///path or tcp://host:port (default: SKIFF_HOST, DOCKER_HOST, " DEFAULT_HOST
       ")" },
     { "version", 'v', OPTION_BOOL, NULL, "Print version information and quit" },
-    { "config", 0, OPTION_STRING, NULL, "" },    // accepted for scripts written for Docker
-    { "context", 'c', OPTION_STRING, NULL, "" }, // (the same)
+    { "config", 0, OPTION_STRING, NULL,
+      "Directory of config.json with registry credentials (default: DOCKER_CONFIG, ~/.docker)" },
+    { "context", 'c', OPTION_STRING, NULL, "" }, // accepted for scripts written for Docker
     { "log-level", 'l', OPTION_STRING, NULL, "" },
     OPTION_END,
 };
@@ -295,6 +297,7 @@ int cli_main(int argc, char **argv)
     const char *host = options_string(&globals, "host", environment_host());
     struct cli cli = { .host = host ? host : DEFAULT_HOST,
                        .host_is_default = !host,
+                       .config_directory = options_string(&globals, "config", NULL),
                        .debug = options_bool(&globals, "debug", false),
                        .out = STR_INIT };
     client_init(&cli.client, cli.host);

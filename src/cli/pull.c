@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "cli/commands.h"
+#include "cli/credentials.h"
 #include "cli/progress.h"
 
 #include <string.h>
@@ -46,8 +47,10 @@ static int pull(struct cli *cli, const char *repository, const char *tag, const 
         target_query(&target, "tag", tag);
     if (!str_is_empty(platform))
         target_query(&target, "platform", platform);
-    if (cli_connect(cli, err) < 0 ||
-        client_stream_open(&cli->client, "POST", target.text.ptr, NULL, NULL, &stream, err) < 0)
+    if (cli_connect(cli, err) < 0)
+        return -1;
+    credentials_send(cli, repository);
+    if (client_stream_open(&cli->client, "POST", target.text.ptr, NULL, NULL, &stream, err) < 0)
         return -1;
     return progress_show(&stream, fd, is_quiet, err);
 }

@@ -1,5 +1,6 @@
 // push: an image, or all tags of a repository, to a registry.
 #include "cli/commands.h"
+#include "cli/credentials.h"
 #include "cli/progress.h"
 #include "cli/pull.h"
 
@@ -23,8 +24,10 @@ static int push(struct cli *cli, const char *repository, const char *tag, const 
         target_query(&target, "compression", compression);
     if (options_has(options, "compression-level"))
         target_query(&target, "compressionLevel", options_string(options, "compression-level", ""));
-    if (cli_connect(cli, err) < 0 ||
-        client_stream_open(&cli->client, "POST", target.text.ptr, NULL, NULL, &stream, err) < 0)
+    if (cli_connect(cli, err) < 0)
+        return -1;
+    credentials_send(cli, repository);
+    if (client_stream_open(&cli->client, "POST", target.text.ptr, NULL, NULL, &stream, err) < 0)
         return -1;
     return progress_show(&stream, STDOUT_FILENO, options_bool(options, "quiet", false), err);
 }

@@ -25,6 +25,7 @@ void client_done(struct client *client)
 {
     http_connection_free(client->idle);
     free(client->address);
+    free(client->next_header);
     *client = (struct client){ 0 };
 }
 
@@ -113,6 +114,10 @@ static int send_request(struct client *client, const char *method, const char *t
     if (client_connect(client, err) < 0)
         return -1;
     struct http_connection *connection = TAKE_PTR(client->idle);
+    char *extra CLEANUP(cleanup_free) = TAKE_PTR(client->next_header);
+    char *const extra_headers[] = { extra, NULL };
+    if (extra && !headers)
+        headers = extra_headers;
     if (http_request(connection, method, target, headers, type, bytes, n, upload, err) < 0) {
         http_connection_free(connection);
         return error_wrap(err, "error during connect: %s %s", method, client->address);

@@ -15,7 +15,8 @@ struct client {
     char *address;                // "unix:///run/skiff/skiff.sock", "tcp://host:port"
     struct http_connection *idle; // connected and between requests, or NULL
     int status;                   // HTTP status of the last answer, 0 when none came
-    bool unreachable;             // the last failure was: nobody answers at `address`
+    char *next_header; // "Name: value" that goes with the next call or stream only; owned; NULL: none
+    bool unreachable;  // the last failure was: nobody answers at `address`
 };
 
 // Remember the address; nothing is connected yet.

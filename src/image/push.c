@@ -59,6 +59,7 @@ static void push_done(struct push *push)
     compress_pool_free(push->pool);
     reference_done(&push->reference);
     free(push->familiar_name);
+    strv_free(push->unreachable);
     pthread_cond_destroy(&push->changed);
     pthread_mutex_destroy(&push->lock);
     pthread_mutex_destroy(&push->report_lock);

@@ -129,7 +129,9 @@ struct sending {
     struct piece_pipe *pipe;
     // The maker's:
     int (*make)(struct sending *sending, struct writer to, struct error *err);
+    struct registry_repository *source_repository; // of `source`
     struct registry_blob *source;
+    struct writer encoder;
     enum compression compression;
     struct sha256 *hash; // of what goes out; NULL: the digest is known
     struct writer out;
@@ -142,6 +144,9 @@ static void report_position(void *context, uint64_t position)
     struct push_layer *layer = sending->layer;
     uint64_t total = atomic_load(&layer->total);
     int64_t now = time_monotonic_ns();
+    uint64_t taken =
+        atomic_load(&layer->taken); // of the tar, when it is being compressed: total is its length
+    position = taken ? taken : position;
     atomic_store(&layer->sent, position);
     if (now - atomic_load(&layer->reported_ns) < REPORT_EVERY_NS)
         return;
@@ -160,13 +165,23 @@ static int write_out(void *context, const void *bytes, size_t n)
     return sending->out.write(sending->out.context, bytes, n);
 }
 
+static int write_encoder(void *context, const void *bytes, size_t n)
+{
+    struct sending *sending = context;
+    atomic_fetch_add(&sending->layer->taken, n);
+    return sending->encoder.write(sending->encoder.context, bytes, n);
+}
+
 static int make_compressed(struct sending *sending, struct writer to, struct error *err)
 {
     struct push *push = sending->push;
     CLEANUP(block_encoder_freep)
     struct block_encoder *encoder =
         block_encoder_new(push->pool, sending->compression, push->options->level, to);
-    if (layer_pack(push->images->store, sending->layer->diff_id, block_encoder_writer(encoder), err) < 0)
+    sending->encoder = block_encoder_writer(encoder);
+    atomic_store(&sending->layer->taken, 0);
+    if (layer_pack(push->images->store, sending->layer->diff_id, (struct writer){ write_encoder, sending },
+                   err) < 0)
         return -1;
     int r = block_encoder_finish(encoder);
     return r < 0 ? error_errno(err, r, "compress layer") : 0;
@@ -290,6 +305,15 @@ static int send_in_one(struct sending *sending, struct error *err)
     return r;
 }
 
+// What was read of a source is gone: once more from its beginning. Nothing to do for a layer that is compressed.
+static int begin_again(struct sending *sending, struct error *err)
+{
+    if (!sending->source_repository)
+        return 0;
+    registry_blob_close(TAKE_PTR(sending->source));
+    return registry_blob_open(sending->source_repository, &sending->layer->blob, &sending->source, err);
+}
+
 static int send_blob(struct sending *sending, struct error *err)
 {
     struct registry_upload *upload;
@@ -302,8 +326,8 @@ static int send_blob(struct sending *sending, struct error *err)
     else
         r = send_through_pipe(sending, upload, false, err);
     registry_upload_close(upload);
-    if (r < 0 && err->kind == ERROR_UNSUPPORTED && sending->make == make_compressed)
-        r = send_in_one(sending, err);
+    if (r < 0 && err->kind == ERROR_UNSUPPORTED)
+        r = begin_again(sending, err) < 0 ? -1 : send_in_one(sending, err);
     atomic_store(&sending->layer->is_pushing, false);
     if (r == 0)
         push_report(sending->push, sending->layer->short_id, "Pushed", 0, 0);
@@ -311,26 +335,49 @@ static int send_blob(struct sending *sending, struct error *err)
 }
 
 // --- (3) from where it came
+static bool is_unreachable(struct push *push, const char *domain)
+{
+    pthread_mutex_lock(&push->lock);
+    bool is = strv_contains(push->unreachable, domain);
+    pthread_mutex_unlock(&push->lock);
+    return is;
+}
+
+// A registry that does not answer is waited for once, not once for each layer.
+static int open_source(struct push *push, const char *domain, const char *repository,
+                       struct registry_repository **ret, struct error *err)
+{
+    if (is_unreachable(push, domain))
+        return error_set(err, ERROR_UNAVAILABLE, "%s does not answer", domain);
+    int r = push_open(push, domain, repository, false, NULL, ret, err);
+    if (r < 0 && err->kind == ERROR_UNAVAILABLE) {
+        pthread_mutex_lock(&push->lock);
+        strv_push(&push->unreachable, domain);
+        pthread_mutex_unlock(&push->lock);
+    }
+    return r;
+}
+
 static int relay(struct push *push, struct push_layer *layer, const struct known_blob *known,
                  const char *place, struct error *err)
 {
     const char *slash = strchr(place, '/');
     CLEANUP(cleanup_free) char *domain = xstrndup(place, slash ? (size_t)(slash - place) : 0);
-    struct registry_repository *repository = NULL;
     struct sending sending = { .push = push, .layer = layer, .make = make_relayed };
-    if (!slash || push_open(push, domain, slash + 1, false, NULL, &repository, err) < 0)
+    if (!slash || open_source(push, domain, slash + 1, &sending.source_repository, err) < 0)
         return 0;
     int r = 0;
-    if (registry_blob_open(repository, &known->descriptor, &sending.source, err) == 0) {
+    if (registry_blob_open(sending.source_repository, &known->descriptor, &sending.source, err) == 0) {
         choose(layer, &known->descriptor, false);
         atomic_store(&layer->total, known->descriptor.size_bytes);
         r = send_blob(&sending, err) == 0 ? 1 : -1;
         // A source that breaks midway is as good as none; a target that does is an error.
-        if (r < 0 && registry_blob_error(sending.source))
+        if (r < 0 && (!sending.source || registry_blob_error(sending.source)))
             r = 0;
-        registry_blob_close(sending.source);
+        if (sending.source)
+            registry_blob_close(sending.source);
     }
-    registry_close(repository);
+    registry_close(sending.source_repository);
     return r;
 }
 

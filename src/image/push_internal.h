@@ -24,7 +24,7 @@ struct push_layer {
     struct oci_descriptor blob; // what it is at the target; media type NULL until it is known
     bool is_made_here;
     _Atomic bool is_pushing;
-    _Atomic uint64_t sent, total; // for the progress
+    _Atomic uint64_t sent, taken, total; // for the progress
     _Atomic int64_t reported_ns;
 };
 
@@ -51,6 +51,7 @@ struct push {
 
     pthread_mutex_t lock; // guards the rest
     pthread_cond_t changed;
+    char **unreachable; // strv: domains of sources that did not answer
     size_t next_layer, workers;
     bool has_failed;
     struct error error; // the first

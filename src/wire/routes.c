@@ -11,7 +11,7 @@ static const struct wire_route routes[] = {
     { WIRE_VERSION, "GET", "/version", 0, "Versions of engine, API, kernel" },
     { WIRE_INFO, "GET", "/info", 0, "Counts, limits and settings of the engine and its host" },
     { WIRE_EVENTS, "GET", "/events", 0, "Stream of what happens; since, until, filters" },
-    { WIRE_NOT_YET, "POST", "/auth", 0, "Check registry credentials" },
+    { WIRE_AUTH, "POST", "/auth", 0, "Check registry credentials" },
     { WIRE_SYSTEM_DF, "GET", "/system/df", 125, "Disk space by kind of object; type, verbose" },
     // --- containers
     { WIRE_CONTAINER_LIST, "GET", "/containers/json", 0, "List; all, limit, filters" },
@@ -63,7 +63,7 @@ static const struct wire_route routes[] = {
     { WIRE_IMAGE_LOAD, "POST", "/images/load", 0, "Load an archive of images" },
     { WIRE_IMAGE_PRUNE, "POST", "/images/prune", 125, "Remove unused ones; filters dangling" },
     { WIRE_IMAGE_SAVE, "GET", "/images/get", 0, "Several images as one archive; names" },
-    { WIRE_NOT_YET, "GET", "/images/search", 0, "Search a registry" },
+    { WIRE_IMAGE_SEARCH, "GET", "/images/search", 0, "Search a registry; term, limit, filters" },
     { WIRE_IMAGE_SAVE_ONE, "GET", "/images/{name...}/get", 0, "One image as an archive" },
     { WIRE_IMAGE_INSPECT, "GET", "/images/{name...}/json", 0, "Everything about one" },
     { WIRE_IMAGE_HISTORY, "GET", "/images/{name...}/history", 0, "How its layers came to be" },
@@ -71,7 +71,8 @@ static const struct wire_route routes[] = {
     { WIRE_IMAGE_PUSH, "POST", "/images/{name...}/push", 0,
       "Push to a registry; tag (all tags without), compression, level" },
     { WIRE_IMAGE_REMOVE, "DELETE", "/images/{name...}", 0, "Untag or remove; force" },
-    { WIRE_NOT_YET, "GET", "/distribution/{name...}/json", 130, "Digest and platforms from the registry" },
+    { WIRE_DISTRIBUTION, "GET", "/distribution/{name...}/json", 130,
+      "Digest and platforms from the registry" },
     { WIRE_COMMIT, "POST", "/commit", 0,
       "Image from a container; container, repo, tag, comment, author, pause, changes" },
     // --- build

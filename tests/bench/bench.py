@@ -224,18 +224,22 @@ def hide_unified_cgroups():
 
 def main():
     parser = argparse.ArgumentParser(prog="./dev bench")
-    parser.add_argument("what", choices=["start", "pull"])
+    parser.add_argument("what", choices=["start", "pull", "push"])
     parser.add_argument("--build", default="build")
     parser.add_argument("--rounds", type=int, default=8, help="interleaved rounds (default 8)")
     parser.add_argument("--no-peers", dest="peers", action="store_false", help="skiff and the floor only")
-    parser.add_argument("--megabytes", type=int, default=606, help="pull: size of the image, unpacked")
-    parser.add_argument("--files", type=int, default=25000, help="pull: number of its files")
+    parser.add_argument("--megabytes", type=int, default=606, help="pull, push: size of the image, unpacked")
+    parser.add_argument("--files", type=int, default=25000, help="pull, push: number of its files")
     parser.add_argument("--images", help="pull: keep the images in this directory, and take them from there next time")
     arguments = parser.parse_args()
     if arguments.what == "pull":
         import bench_pull
         hide_unified_cgroups()
         return bench_pull.run(arguments)
+    if arguments.what == "push":
+        import bench_push
+        hide_unified_cgroups()
+        return bench_push.run(arguments)
     build = pathlib.Path(arguments.build).resolve()
     hide_unified_cgroups()
     work = pathlib.Path(tempfile.mkdtemp(prefix="skiff-bench."))

@@ -4,14 +4,9 @@ here that works."""
 CLIENT = "not checked: the docker command does this by itself, the engine sees a bind and a copied file"
 BUILD = "building images is not there yet"
 NETWORKS = "networks of one's own are not there yet: bridge, host, none and container:NAME are"
-REGISTRY = "pushing, searching and signing in at registries are not there yet; pulling with credentials is"
 
 DIFFERENCES = {
     "docker run --use-api-socket": CLIENT,
-    "Endpoint POST /images/{name}/push": REGISTRY,
-    "Endpoint GET /images/search": REGISTRY,
-    "Endpoint GET /distribution/{name}/json": REGISTRY,
-    "Endpoint POST /auth": REGISTRY,
     "Endpoint POST /build": BUILD,
     "Endpoint POST /build/cancel": BUILD,
     "Endpoint POST /session": BUILD + "; this is BuildKit's",

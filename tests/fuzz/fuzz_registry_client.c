@@ -21,7 +21,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     CLEANUP(cleanup_free) char *words = auth_error_text((const char *)data, size, &code);
     if (words && strpbrk(words, "\r\n\033"))
         abort();
-    if (auth_token_parse((const char *)data, size, &token, &err) == 0) {
+    if (auth_token_parse((const char *)data, size, &token, NULL, &err) == 0) {
         CLEANUP(cleanup_free) char *header = auth_bearer(token);
         if (header && strpbrk(header + 7, "\r\n "))
             abort();

@@ -134,7 +134,7 @@ char *auth_bearer(const char *token)
     return xasprintf("Bearer %s", token);
 }
 
-int auth_token_parse(const char *bytes, size_t n, char **ret, struct error *err)
+int auth_token_parse(const char *bytes, size_t n, char **ret, char **ret_refresh, struct error *err)
 {
     CLEANUP(json_cleanup) json_t *json = NULL;
     if (json_parse(bytes, n, &json, err) < 0)
@@ -145,6 +145,9 @@ int auth_token_parse(const char *bytes, size_t n, char **ret, struct error *err)
     if (str_is_empty(token))
         return error_set(err, ERROR_INVALID, "authorization server did not include a token in the response");
     *ret = xstrdup(token);
+    const char *refresh = json_get_string(json, "refresh_token", "");
+    if (ret_refresh)
+        *ret_refresh = *refresh ? xstrdup(refresh) : NULL;
     return 0;
 }
 

@@ -23,8 +23,9 @@ void auth_challenge_done(struct auth_challenge *challenge);
 char *auth_basic(const char *username, const char *password);
 // Owned "Bearer ..."; NULL when the token has bytes that no header may carry.
 char *auth_bearer(const char *token);
-// The token of a token server's answer, owned. ERROR_INVALID when there is none.
-int auth_token_parse(const char *bytes, size_t n, char **ret, struct error *err);
+// The token of a token server's answer, owned. *ret_refresh (may be NULL): the refresh token, owned, or NULL. ERROR_INVALID when there is
+// no token.
+int auth_token_parse(const char *bytes, size_t n, char **ret, char **ret_refresh, struct error *err);
 // The first error of a registry's error document as "code: message" ("manifest unknown: manifest unknown"),
 // printable, owned; NULL when it is not one. *ret_code (may be NULL): owned, as sent.
 char *auth_error_text(const char *bytes, size_t n, char **ret_code);

@@ -9,6 +9,7 @@
 #include "registry/client/session.h"
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "base/num.h"
 
@@ -95,6 +96,8 @@ static struct transfer_request plain_request(const struct registry_repository *r
 {
     return (struct transfer_request){ .url = url,
                                       .ca_file = repository->ca_file,
+                                      .client_cert = repository->client_cert,
+                                      .client_key = repository->client_key,
                                       .is_unverified = repository->is_unverified,
                                       .timeout_s = repository->options.timeout_s,
                                       .is_cancelled = repository->options.is_cancelled,
@@ -125,6 +128,18 @@ bool session_wait(struct registry_repository *repository, const struct transfer 
         nanosleep(&pause, NULL);
     }
     return true;
+}
+
+// --- places
+static bool is_same_origin(const struct url_parts *a, const struct url_parts *b)
+{
+    return streq(a->scheme, b->scheme) && strcasecmp(a->host, b->host) == 0 && streq(a->port, b->port);
+}
+
+static bool is_home_url(const struct registry_repository *repository, const char *url)
+{
+    CLEANUP(url_parts_done) struct url_parts home = { 0 }, here = { 0 };
+    return url_split(repository->base, &home) && url_split(url, &here) && is_same_origin(&home, &here);
 }
 
 // --- errors
@@ -165,19 +180,34 @@ static int status_error(struct transfer *transfer, struct error *err)
 }
 
 // --- authorization
-static char *token_query(const struct registry_repository *repository, const struct auth_challenge *challenge)
+static void append_scopes(const struct registry_repository *repository, struct str *query)
 {
-    struct str query = STR_INIT;
     CLEANUP(cleanup_free)
     char *scope =
         xasprintf("repository:%s:%s", repository->name, repository->options.is_push ? "pull,push" : "pull");
-    str_append(&query, "scope=");
-    auth_append_escaped(&query, scope);
+    str_append(query, "scope=");
+    auth_append_escaped(query, scope);
     for (size_t i = 0; repository->mount_from && repository->mount_from[i]; i++) {
         CLEANUP(cleanup_free) char *other = xasprintf("repository:%s:pull", repository->mount_from[i]);
-        str_append(&query, "&scope=");
-        auth_append_escaped(&query, other);
+        str_append(query, "&scope=");
+        auth_append_escaped(query, other);
     }
+}
+
+// Without a repository it is the account that is asked for, and a token that stands for the password.
+static void append_login(const struct registry_repository *repository, struct str *query)
+{
+    str_append(query, "offline_token=true&account=");
+    auth_append_escaped(query, repository->username ? repository->username : "");
+}
+
+static char *token_query(const struct registry_repository *repository, const struct auth_challenge *challenge)
+{
+    struct str query = STR_INIT;
+    if (repository->name)
+        append_scopes(repository, &query);
+    else
+        append_login(repository, &query);
     if (challenge->service) {
         str_append(&query, "&service=");
         auth_append_escaped(&query, challenge->service);
@@ -199,7 +229,8 @@ static int check_realm(const struct registry_repository *repository, const char 
     return 0;
 }
 
-static int read_token(struct transfer *transfer, char **ret, struct error *err)
+static int read_token(struct registry_repository *repository, struct transfer *transfer, char **ret,
+                      struct error *err)
 {
     CLEANUP(str_done) struct str answer = STR_INIT;
     if (transfer->status != 200) {
@@ -210,9 +241,11 @@ static int read_token(struct transfer *transfer, char **ret, struct error *err)
     }
     if (transfer_read_all(transfer, TOKEN_ANSWER_MAX, &answer, err) < 0)
         return -1;
-    CLEANUP(cleanup_free) char *token = NULL;
-    if (auth_token_parse(answer.ptr, answer.len, &token, err) < 0)
+    CLEANUP(cleanup_free) char *token = NULL, *refresh = NULL;
+    if (auth_token_parse(answer.ptr, answer.len, &token, &refresh, err) < 0)
         return -1;
+    if (!repository->name)
+        free_and_strdup(&repository->given_identity_token, refresh);
     char *header = auth_bearer(token);
     if (!header)
         return error_set(err, ERROR_INVALID, "authorization server sent a token that is no token");
@@ -235,10 +268,13 @@ static int fetch_token(struct registry_repository *repository, const struct auth
         form = str_take(&text);
         url = xstrdup(challenge->realm);
     } else {
-        url = xasprintf("%s%c%s", challenge->realm, strchr(challenge->realm, '?') ? '&' : '?', query);
+        url = xasprintf("%s%c%s%s", challenge->realm, strchr(challenge->realm, '?') ? '&' : '?',
+                        repository->name ? "" : "client_id=skiff&", query);
         basic = repository->username ? auth_basic(repository->username, repository->password) : NULL;
     }
     struct transfer_request request = plain_request(repository, url);
+    if (!is_home_url(repository, url))
+        request.client_cert = NULL;
     request.is_unverified = is_insecure;
     request.authorization = basic;
     request.form = form;
@@ -247,7 +283,7 @@ static int fetch_token(struct registry_repository *repository, const struct auth
     for (unsigned tries = 1;; tries++) {
         r = transfer_begin(transfer, &request, err);
         if (r == 0)
-            r = read_token(transfer, ret, err);
+            r = read_token(repository, transfer, ret, err);
         if (r == 0 || err->kind != ERROR_UNAVAILABLE || !transfer_is_transient(transfer) ||
             !session_wait(repository, transfer, tries))
             break;
@@ -302,11 +338,6 @@ static char *current_authorization(struct registry_repository *repository, unsig
 }
 
 // --- requests
-static bool is_same_origin(const struct url_parts *a, const struct url_parts *b)
-{
-    return streq(a->scheme, b->scheme) && strcasecmp(a->host, b->host) == 0 && streq(a->port, b->port);
-}
-
 // Where a redirect leads, judged. *ret_request gets credentials and verification for that place.
 static int follow(struct registry_repository *repository, struct transfer *transfer, char **url,
                   const char *authorization, struct transfer_request *request, struct error *err)
@@ -329,6 +360,7 @@ static int follow(struct registry_repository *repository, struct transfer *trans
     request->is_unverified = is_insecure;
     request->authorization = is_same_origin(&to, &home) ? authorization : NULL;
     request->ca_file = is_same_origin(&to, &home) ? repository->ca_file : NULL;
+    request->client_cert = is_same_origin(&to, &home) ? repository->client_cert : NULL;
     return 0;
 }
 
@@ -397,12 +429,6 @@ int session_get_patiently(struct registry_repository *repository, struct transfe
     }
 }
 
-static bool is_home_url(const struct registry_repository *repository, const char *url)
-{
-    CLEANUP(url_parts_done) struct url_parts home = { 0 }, here = { 0 };
-    return url_split(repository->base, &home) && url_split(url, &here) && is_same_origin(&home, &here);
-}
-
 // `path` may be a whole URL (a Location of an upload): its place is judged like a redirect's.
 static int aim(struct registry_repository *repository, const char *path, struct transfer_request *request,
                char **ret_url, struct error *err)
@@ -423,6 +449,7 @@ static int aim(struct registry_repository *repository, const char *path, struct 
         request->is_unverified = is_insecure;
         request->authorization = NULL;
         request->ca_file = NULL;
+        request->client_cert = NULL;
     }
     *ret_url = xstrdup(path);
     request->url = *ret_url;
@@ -557,6 +584,26 @@ static char *find_ca_file(const char *root, const char *host)
     return path;
 }
 
+// "<root>/<host>/x.cert" with its "x.key", as Docker has it.
+static void find_client_cert(struct registry_repository *repository, const char *root, const char *host)
+{
+    CLEANUP(cleanup_free) char *directory = root ? xasprintf("%s/%s", root, host) : NULL;
+    DIR *d = directory ? opendir(directory) : NULL;
+    for (struct dirent *e; d && !repository->client_cert && (e = dir_next(d));) {
+        size_t n = strlen(e->d_name);
+        if (!str_has_suffix(e->d_name, ".cert"))
+            continue;
+        CLEANUP(cleanup_free)
+        char *key = xasprintf("%s/%.*s.key", directory, (int)(n - strlen(".cert")), e->d_name);
+        if (access(key, R_OK) < 0)
+            continue;
+        repository->client_cert = xasprintf("%s/%s", directory, e->d_name);
+        repository->client_key = TAKE_PTR(key);
+    }
+    if (d)
+        closedir(d);
+}
+
 int registry_open(const char *domain, const char *name, const struct registry_credentials *credentials,
                   const struct registry_options *options, struct registry_repository **ret, struct error *err)
 {
@@ -570,7 +617,7 @@ int registry_open(const char *domain, const char *name, const struct registry_cr
     pthread_mutex_init(&repository->auth_lock, NULL);
     pthread_mutex_init(&repository->pool_lock, NULL);
     repository->options = *options;
-    repository->name = xstrdup(name);
+    repository->name = xstrdup(name); // NULL stays NULL
     repository->insecure = strv_copy(options->insecure);
     repository->mirror_url = xstrdup(options->mirror_url);
     repository->options.mirror_url = repository->mirror_url;
@@ -579,6 +626,7 @@ int registry_open(const char *domain, const char *name, const struct registry_cr
     repository->mount_from = strv_copy(options->mount_from);
     repository->is_unverified = registry_is_insecure(host, repository->insecure);
     repository->ca_file = find_ca_file(options->certificates_root, host);
+    find_client_cert(repository, options->certificates_root, host);
     if (credentials) {
         repository->username = str_is_empty(credentials->username) ? NULL : xstrdup(credentials->username);
         repository->password = xstrdup(credentials->password);
@@ -614,6 +662,7 @@ void registry_close(struct registry_repository *repository)
     pthread_mutex_destroy(&repository->auth_lock);
     pthread_mutex_destroy(&repository->pool_lock);
     forget(repository->authorization);
+    forget(repository->given_identity_token);
     forget(repository->password);
     forget(repository->identity_token);
     forget(repository->registry_token);
@@ -621,6 +670,8 @@ void registry_close(struct registry_repository *repository)
     free(repository->base);
     free(repository->mirror_url);
     free(repository->ca_file);
+    free(repository->client_cert);
+    free(repository->client_key);
     free(repository->name);
     strv_free(repository->insecure);
     strv_free(repository->mount_from);

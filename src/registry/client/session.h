@@ -8,13 +8,15 @@
 
 struct registry_repository {
     char *base; // "https://host:port", no slash at the end
-    char *name;
+    char *name; // NULL: no repository in particular (login)
     char *username, *password, *identity_token, *registry_token;
-    char *ca_file; // NULL: the system's only
+    char *ca_file;                  // NULL: the system's only
+    char *client_cert, *client_key; // both or none
     char **insecure;
     char *mirror_url;   // what options.mirror_url points at
     bool is_unverified; // this registry is in the list
     char **mount_from;
+    char *given_identity_token; // by a token server that was asked without a repository; guarded by auth_lock
     struct registry_options options;
 
     pthread_mutex_t

@@ -398,7 +398,7 @@ static void set_body(struct transfer *transfer, const struct transfer_request *r
         curl.curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)request->body_n);
         curl.curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
         append_header(transfer, NULL, "Expect:");
-    } else if (request->method) {
+    } else if (request->method && !streq(request->method, "GET")) {
         curl.curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_n);
         curl.curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->body ? request->body : "");
         curl.curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
@@ -430,6 +430,10 @@ static void set_options(struct transfer *transfer, const struct transfer_request
         curl.curl_easy_setopt(easy, CURLOPT_PROXY, ""); // a proxy's loopback is not ours
     if (request->ca_file)
         curl.curl_easy_setopt(easy, CURLOPT_CAINFO, request->ca_file); // CAPATH goes on naming the system's
+    if (request->client_cert) {
+        curl.curl_easy_setopt(easy, CURLOPT_SSLCERT, request->client_cert);
+        curl.curl_easy_setopt(easy, CURLOPT_SSLKEY, request->client_key);
+    }
     if (request->is_unverified) {
         curl.curl_easy_setopt(easy, CURLOPT_SSL_VERIFYPEER, 0L);
         curl.curl_easy_setopt(easy, CURLOPT_SSL_VERIFYHOST, 0L);

@@ -26,10 +26,11 @@ struct transfer_request {
     // Told how much of the body is gone, as it goes; on the thread of transfer_begin. May be NULL.
     void (*on_sent)(void *context, uint64_t n);
     void *sent_context;
-    uint64_t range_from; // > 0: ask for the bytes from here on
-    const char *ca_file; // certificates trusted beside the system's; NULL: none
-    bool is_unverified;  // take any certificate
-    unsigned timeout_s;  // without a byte
+    uint64_t range_from;                  // > 0: ask for the bytes from here on
+    const char *ca_file;                  // certificates trusted beside the system's; NULL: none
+    bool is_unverified;                   // take any certificate
+    const char *client_cert, *client_key; // PEM files that say who we are; NULL: none
+    unsigned timeout_s;                   // without a byte
     bool (*is_cancelled)(void *context);
     void *context;
 };

@@ -69,7 +69,7 @@ static void credentials_become_headers(void **state)
 static int token(const char *text, char **ret)
 {
     struct error err;
-    return auth_token_parse(text, strlen(text), ret, &err);
+    return auth_token_parse(text, strlen(text), ret, NULL, &err);
 }
 
 static void tokens_are_found(void **state)
