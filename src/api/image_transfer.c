@@ -46,8 +46,11 @@ static int pull(struct request *request, const char *from, struct error *err)
         str_is_empty(tag) ? xstrdup(from) : xasprintf(strchr(tag, ':') ? "%s@%s" : "%s:%s", from, tag);
     struct line_stream lines = { .request = request };
     struct progress_sink sink = { report_progress, &lines };
-    int r = image_pull(request->engine->images, reference, str_is_empty(platform) ? NULL : platform,
-                       registry_auth_is_anonymous(&auth) ? NULL : &auth, &sink, err);
+    // A name alone stands for all its tags here; that it means ":latest" is the clients' doing.
+    bool wants_all = str_is_empty(tag) && !strchr(from, '@') && !strchr(path_last_name(from), ':');
+    int r = (wants_all ? image_pull_all : image_pull)(
+        request->engine->images, reference, str_is_empty(platform) ? NULL : platform,
+        registry_auth_is_anonymous(&auth) ? NULL : &auth, &sink, err);
     if (r < 0)
         return line_stream_fail(&lines, err);
     if (request->engine->dedup)

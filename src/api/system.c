@@ -60,12 +60,13 @@ static void add_counts(struct engine *engine, json_t *info)
 
 static json_t *registry_config(const struct engine *engine)
 {
-    json_t *mirrors = json_array(), *cidrs = json_array(), *indexes = json_object();
+    json_t *mirrors = json_from_strv(engine->options.registry_mirrors), *cidrs = json_array(),
+           *indexes = json_object();
     json_array_append_new(cidrs, json_string("::1/128"));
     json_array_append_new(cidrs, json_string("127.0.0.0/8"));
-    json_object_set_new(
-        indexes, "docker.io",
-        json_pack("{s:s, s:[], s:b, s:b}", "Name", "docker.io", "Mirrors", "Secure", 1, "Official", 1));
+    json_object_set_new(indexes, "docker.io",
+                        json_pack("{s:s, s:O, s:b, s:b}", "Name", "docker.io", "Mirrors", mirrors, "Secure",
+                                  1, "Official", 1));
     for (size_t i = 0; engine->options.insecure_registries && engine->options.insecure_registries[i]; i++) {
         const char *name = engine->options.insecure_registries[i];
         if (strchr(name, '/'))

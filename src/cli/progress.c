@@ -45,7 +45,7 @@ static void append_bar(struct str *out, const json_t *detail, size_t columns)
     if (columns > 110) {
         static const char dashes[] = "==================================================";
         str_appendf(out, "[%.*s", (int)done, dashes);
-        str_appendf(out, "%s%*s] ", done < 50 ? ">" : "", (int)(done < 50 ? 49 - done : 0), "");
+        str_appendf(out, ">%*s] ", (int)(50 - done), "");
     }
     str_appendf(out, "%8s", now);
     if (current <= total)

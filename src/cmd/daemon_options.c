@@ -12,7 +12,8 @@
 #include <stddef.h>
 #include <string.h>
 
-#define DEFAULT_CONFIG_FILE "/etc/skiff/daemon.json"
+#define DEFAULT_CONFIG_FILE     "/etc/skiff/daemon.json"
+#define DEFAULT_REGISTRIES_FILE "/etc/skiff/registries.json"
 enum { CONFIG_MAX_BYTES = 1 << 20 };
 
 enum option_type {
@@ -22,7 +23,8 @@ enum option_type {
     OPTION_INT,
     OPTION_SIZE,
     OPTION_LEVEL,
-    OPTION_PAIRS
+    OPTION_PAIRS,
+    OPTION_RULES
 };
 
 struct option {
@@ -103,6 +105,12 @@ static const struct option options[] = {
     { "mtu", 0, "mtu", OPTION_INT, AT(mtu), "bytes", "MTU of the default bridge (default 1500)" },
     { "pidfile", 'p', "pidfile", OPTION_STRING, AT(pidfile), "file",
       "Write the process id here (default /run/skiff/skiffd.pid)" },
+    { "registries", 0, "registries", OPTION_RULES, AT(registries_file), "file",
+      "Mirrors, insecure and blocked registries (default " DEFAULT_REGISTRIES_FILE
+      ");\nin the configuration file: "
+      "its contents, or its name" },
+    { "registry-mirror", 0, "registry-mirrors", OPTION_STRINGS, AT(registry_mirrors), "url",
+      "Ask here for what docker.io has, first; may be repeated" },
     { "seccomp-profile", 0, "seccomp-profile", OPTION_STRING, AT(seccomp_profile), "file",
       "Default seccomp profile; \"unconfined\" for none (default: built in)" },
     { "signature-policy", 0, "signature-policy", OPTION_STRING, AT(signature_policy), "file",
@@ -134,11 +142,13 @@ void daemon_options_done(struct daemon_options *o)
 {
     for (size_t i = 0; i < OPTION_COUNT; i++) {
         void *at = (char *)o + options[i].offset;
-        if (options[i].type == OPTION_STRING)
+        if (options[i].type == OPTION_STRING || options[i].type == OPTION_RULES)
             free(*(char **)at);
         else if (options[i].type == OPTION_STRINGS || options[i].type == OPTION_PAIRS)
             strv_free(*(char ***)at);
     }
+    registry_rules_done(&o->registries);
+    strv_free(o->hub_mirrors);
     *o = (struct daemon_options){ 0 };
 }
 
@@ -164,6 +174,7 @@ static int set_text(struct daemon_options *o, const struct option *option, const
     int64_t number;
     switch (option->type) {
     case OPTION_STRING:
+    case OPTION_RULES:
         free_and_strdup(at, text);
         return 0;
     case OPTION_PAIRS:
@@ -283,6 +294,10 @@ static int set_json(struct daemon_options *o, const struct option *option, const
     void *at = (char *)o + option->offset;
     bool is_fine = false;
     switch (option->type) {
+    case OPTION_RULES:
+        if (json_is_object(value))
+            return registry_rules_add(&o->registries, value, err);
+        // fallthrough
     case OPTION_STRING:
     case OPTION_LEVEL:
         if ((is_fine = json_is_string(value)))
@@ -370,6 +385,43 @@ static int apply_file(struct daemon_options *o, const bool *is_given, struct err
     return 0;
 }
 
+// --- registries
+
+static int read_registries_file(struct daemon_options *o, const char *path, struct error *err)
+{
+    CLEANUP(str_done) struct str text = STR_INIT;
+    CLEANUP(json_cleanup) json_t *document = NULL;
+    int r = file_read_at(AT_FDCWD, path, CONFIG_MAX_BYTES, &text);
+    if (r == -ENOENT && !o->registries_file)
+        return 0;
+    if (r < 0)
+        return error_errno(err, r, "unable to read %s", path);
+    if (json_parse(text.ptr, text.len, &document, err) < 0 ||
+        registry_rules_add(&o->registries, document, err) < 0)
+        return error_wrap(err, "unable to use %s", path);
+    return 0;
+}
+
+// The file is read unless the configuration has the rules itself; then the mirrors of the command line are added, and what other
+// parts want to know is drawn out.
+static int settle_registries(struct daemon_options *o, struct error *err)
+{
+    if ((o->registries_file || o->registries.count == 0) &&
+        read_registries_file(o, o->registries_file ? o->registries_file : DEFAULT_REGISTRIES_FILE, err) < 0)
+        return -1;
+    for (size_t i = 0; o->registry_mirrors && o->registry_mirrors[i]; i++)
+        if (registry_rules_add_mirror(&o->registries, o->registry_mirrors[i], err) < 0)
+            return -1;
+    for (size_t i = 0; i < o->registries.count; i++) {
+        const struct registry_rule *rule = &o->registries.rules[i];
+        if (rule->is_insecure)
+            strv_push(&o->insecure_registries, rule->name);
+        for (size_t k = 0; k < rule->mirror_count && streq(rule->name, "docker.io"); k++)
+            strv_take(&o->hub_mirrors, xasprintf("%s/", rule->mirrors[k].url));
+    }
+    return 0;
+}
+
 // --- together
 
 static void default_string(char **p, const char *value)
@@ -417,7 +469,7 @@ int daemon_options_parse(int argc, char *const *argv, struct daemon_options *o, 
     int r = parse_arguments(o, argc, argv, is_given, err);
     if (r < 0 || o->wants_help || o->wants_version)
         return r;
-    if ((r = apply_file(o, is_given, err)) < 0)
+    if ((r = apply_file(o, is_given, err)) < 0 || (r = settle_registries(o, err)) < 0)
         return r;
     default_string(&o->data_root, "/var/lib/skiff");
     default_string(&o->exec_root, "/run/skiff");

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "oci/registries.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -15,6 +16,9 @@ struct daemon_options {
     int mtu;
     bool has_icc, has_ip_forward, has_ip_masq, has_init, is_debug;
     enum log_level log_level;
+    struct registry_rules registries;       // from the file and from registry-mirrors, together
+    char *registries_file;                  // that they were read from, or NULL
+    char **registry_mirrors, **hub_mirrors; // as given; all of docker.io's as /info shows them
     char **insecure_registries, **labels, **cdi_directories;
     char *metrics_address;           // "host:port"; NULL: no figures are served
     char *log_driver, **log_options; // of containers that name none; options as "key=value"

@@ -77,6 +77,8 @@ static struct engine_options engine_options_of(const struct daemon_options *o, c
         .seccomp_profile = o->seccomp_profile,
         .insecure_registries = o->insecure_registries,
         .layer_limits = { .max_bytes = o->layer_max_bytes, .max_entries = (uint64_t)o->layer_max_entries },
+        .registry_mirrors = o->hub_mirrors,
+        .registries = &o->registries,
         .cdi_directories = o->cdi_directories,
         .stop_timeout_s = o->stop_timeout_s,
         .init_program = init,

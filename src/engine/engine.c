@@ -50,6 +50,7 @@ static int open_services(struct engine *engine, struct error *err)
         .insecure_registries = o->insecure_registries,
         .signature_policy = o->signature_policy,
         .layer_limits = o->layer_limits,
+        .registries = o->registries,
         .events = events,
         .is_in_use = is_image_in_use,
         .is_in_use_context = engine,

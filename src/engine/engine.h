@@ -11,12 +11,16 @@
 #include "store/store.h"
 #include "volume/volume.h"
 
+struct registry_rules; // oci/registries.h
+
 // All strings are borrowed and must outlive the engine.
 struct engine_options {
     const char *data_root, *exec_root, *shim_program, *cgroup_parent, *userns_mode, *seccomp_profile;
     const char *signature_policy; // file; NULL: none
     char **insecure_registries, **cdi_directories;
     struct layer_limits layer_limits;
+    char **registry_mirrors; // strv of docker.io's, shown by /info
+    const struct registry_rules *registries;
     int stop_timeout_s;
     const char *init_program, *netd_program;
     bool has_init;

@@ -59,6 +59,7 @@ int image_service_open(struct store *store, const struct image_options *options,
     images->options.insecure_registries = strv_copy(options->insecure_registries);
     pthread_mutex_init(&images->lock, NULL);
     pthread_mutex_init(&images->use_lock, NULL);
+    pull_claims_init(&images->claims);
     if ((options->signature_policy && image_policy_check(options->signature_policy, err) < 0) ||
         recover(images, err) < 0) {
         image_service_close(images);
@@ -74,6 +75,7 @@ void image_service_close(struct image_service *images)
     if (!images)
         return;
     strv_free(images->options.insecure_registries);
+    pull_claims_done(&images->claims);
     pthread_mutex_destroy(&images->lock);
     image_uses_done(images);
     pthread_mutex_destroy(&images->use_lock);

@@ -13,10 +13,12 @@
 #include <stdint.h>
 
 struct image_service;
+struct registry_rules; // oci/registries.h
 
 struct image_options {
-    char **insecure_registries;       // strv of "host[:port]" or CIDR; loopback is always insecure-allowed
-    struct layer_limits layer_limits; // of every layer that comes in, whichever way
+    char **insecure_registries; // strv of "host[:port]" or CIDR; loopback is always insecure-allowed
+    const struct registry_rules *registries; // mirrors and what is blocked; borrowed, NULL: none
+    struct layer_limits layer_limits;        // of every layer that comes in, whichever way
     const char *signature_policy; // file (image/signature.h), borrowed; NULL: whatever is pulled may come in
     struct event_sink events;     // "image": pull, load, import, tag, untag, delete, save
     // Is a container made from this image? (asked by removal and prune; may be NULL)
@@ -67,10 +69,14 @@ struct registry_auth {
     char *username, *password, *identity_token, *registry_token; // NULL: none
 };
 
-// Pull reference (tag defaults to latest; digest allowed) for `platform` ("linux/amd64", NULL: this machine's).
+// Pull reference (tag defaults to latest; digest allowed) for `platform` ("linux/amd64", NULL: this machine's), from the mirrors that
+// are configured for it in their order and from the registry itself last.
 // Errors in Docker's words: "manifest for x not found: manifest unknown: ...", "pull access denied for x, ...".
 int image_pull(struct image_service *images, const char *reference, const char *platform,
                const struct registry_auth *auth, const struct progress_sink *progress, struct error *err);
+// Every tag of a repository, one after another; a failure ends it. `name` has neither tag nor digest.
+int image_pull_all(struct image_service *images, const char *name, const char *platform,
+                   const struct registry_auth *auth, const struct progress_sink *progress, struct error *err);
 // `docker save` archives and OCI layouts, possibly compressed. *ret_names: strv of loaded tags or ids (owned).
 int image_load(struct image_service *images, struct reader archive, const struct progress_sink *progress,
                char ***ret_names, struct error *err);

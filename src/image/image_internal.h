@@ -4,6 +4,7 @@
 
 #include "base/map.h"
 #include "image/image.h"
+#include "image/pull_claims.h"
 #include "image/reference.h"
 
 #include <pthread.h>
@@ -16,6 +17,7 @@ struct image_service {
     pthread_mutex_t lock;
     unsigned
         acquiring; // pulls, loads, imports under way; while there is one, no layer or document is collected
+    struct pull_claims claims;
     bool wants_sweep;         // something unreferenced may be there: collect when the last one ends
     pthread_mutex_t use_lock; // guards `uses`; a leaf
     struct map uses;          // image id -> struct image_use (use.c)

@@ -2,21 +2,25 @@
 // configuration -> layers -> record. Each step is checked against a digest of the step before; the first
 // digest is the registry's word for a tag, or the user's own. Nothing is recorded before everything is there:
 // until image_register, whatever was brought is unreferenced and the end of the acquire bracket collects it.
-#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "codec/json.h"
 #include "image/pull_internal.h"
 #include "image/signature.h"
 #include "store/content.h"
 
+#include <fcntl.h>
 #include <malloc.h>
 #include <string.h>
 
+enum { PASSWORD_MAX = 64 * 1024 };
+
 // --- the pull as an object
-static bool is_stopped(void *context)
+bool pull_is_stopped(void *context)
 {
     struct pull *pull = context;
-    return atomic_load(&pull->is_stopped);
+    return atomic_load(&pull->is_stopped) || atomic_load(&pull->is_gone);
 }
 
 void pull_report(struct pull *pull, const char *id, const char *status, uint64_t current, uint64_t total)
@@ -24,25 +28,36 @@ void pull_report(struct pull *pull, const char *id, const char *status, uint64_t
     struct progress progress = {
         .id = id, .status = status, .current = (int64_t)current, .total = (int64_t)total
     };
-    if (!pull->sink || !pull->sink->report || atomic_load(&pull->is_stopped))
+    if (!pull->sink || !pull->sink->report || pull_is_stopped(pull))
         return;
     pthread_mutex_lock(&pull->report_lock);
     if (pull->sink->report(pull->sink->context, &progress) < 0)
-        atomic_store(&pull->is_stopped, true);
+        atomic_store(&pull->is_gone, true);
     pthread_mutex_unlock(&pull->report_lock);
+}
+
+// Everything that one source said: the next one is asked afresh. Layers that it gave are in the store and stay there.
+static void forget_source(struct pull *pull)
+{
+    registry_close(TAKE_PTR(pull->repository));
+    registry_manifest_done(&pull->manifest_bytes);
+    oci_document_done(&pull->manifest);
+    str_done(&pull->config_bytes);
+    json_decref(TAKE_PTR(pull->config));
+    strv_free(TAKE_PTR(pull->diff_ids));
+    free(TAKE_PTR(pull->layers));
+    free(TAKE_PTR(pull->missing));
+    pull->missing_count = pull->next_layer = 0;
+    pull->has_failed = false;
+    atomic_store(&pull->is_stopped, false);
 }
 
 static void pull_done(struct pull *pull)
 {
-    registry_close(pull->repository);
+    forget_source(pull);
+    strv_free(pull->tags);
     reference_done(&pull->reference);
     oci_platform_done(&pull->platform);
-    registry_manifest_done(&pull->manifest_bytes);
-    oci_document_done(&pull->manifest);
-    str_done(&pull->config_bytes);
-    json_decref(pull->config);
-    strv_free(pull->diff_ids);
-    free(pull->layers);
     free(pull->familiar);
     free(pull->familiar_name);
     pthread_cond_destroy(&pull->changed);
@@ -54,7 +69,11 @@ static int pull_init(struct pull *pull, struct image_service *images, const char
                      const char *platform, const struct progress_sink *sink, struct error *err)
 {
     *pull = (struct pull){
-        .images = images, .sink = sink, .manifest_bytes.bytes = STR_INIT, .config_bytes = STR_INIT
+        .images = images,
+        .sink = sink,
+        .tells_status = true,
+        .manifest_bytes.bytes = STR_INIT,
+        .config_bytes = STR_INIT,
     };
     pthread_mutex_init(&pull->lock, NULL);
     pthread_mutex_init(&pull->report_lock, NULL);
@@ -111,6 +130,21 @@ static int fetch_chosen(struct pull *pull, const struct oci_descriptor *chosen, 
     return 0;
 }
 
+// Layers that their licence keeps out of registries (Windows' base images) are somewhere else, at an address of the manifest's
+// choice, which nobody vouches for.
+static int refuse_foreign_layers(const struct pull *pull, struct error *err)
+{
+    for (size_t i = 0; i < pull->manifest.count; i++) {
+        const struct oci_descriptor *layer = &pull->manifest.descriptors[i];
+        if (layer->media_type &&
+            (strstr(layer->media_type, ".nondistributable.") || strstr(layer->media_type, ".foreign.")))
+            return error_set(err, ERROR_UNSUPPORTED,
+                             "layer %s is foreign (%s): layers that may not be distributed are not supported",
+                             layer->digest, layer->media_type);
+    }
+    return 0;
+}
+
 static int fetch_manifest(struct pull *pull, struct error *err)
 {
     CLEANUP(oci_document_done) struct oci_document top = { 0 };
@@ -137,7 +171,7 @@ static int fetch_manifest(struct pull *pull, struct error *err)
             return -1;
     }
     memcpy(pull->manifest_digest, pull->manifest_bytes.digest, sizeof pull->manifest_digest);
-    return 0;
+    return refuse_foreign_layers(pull, err);
 }
 
 static int check_signatures(struct pull *pull, struct error *err)
@@ -188,22 +222,41 @@ static int fetch_config(struct pull *pull, struct error *err)
 }
 
 // --- all of it
+// A mirror gets the credentials that are configured for it, and never those that the client gave for the registry.
+static int mirror_credentials(const struct registry_mirror *mirror, struct registry_credentials *ret,
+                              struct str *password, struct error *err)
+{
+    if (!mirror->username)
+        return 0;
+    int r = file_read_at(AT_FDCWD, mirror->password_file, PASSWORD_MAX, password);
+    if (r < 0)
+        return error_errno(err, r, "password file of mirror %s", mirror->url);
+    password->ptr[strcspn(password->ptr, "\r\n")] = '\0';
+    *ret = (struct registry_credentials){ .username = mirror->username, .password = password->ptr };
+    return 0;
+}
+
 static int open_repository(struct pull *pull, const struct registry_auth *auth, struct error *err)
 {
+    CLEANUP(str_done) struct str password = STR_INIT;
     struct registry_credentials credentials = { 0 };
     struct registry_options options = { .insecure = pull->images->options.insecure_registries,
                                         .certificates_root = "/etc/docker/certs.d",
-                                        .is_cancelled = is_stopped,
+                                        .mirror_url = pull->mirror ? pull->mirror->url : NULL,
+                                        .is_cancelled = pull_is_stopped,
                                         .context = pull };
-    if (auth)
+    if (pull->mirror && mirror_credentials(pull->mirror, &credentials, &password, err) < 0)
+        return -1;
+    if (auth && !pull->mirror)
         credentials = (struct registry_credentials){ .username = auth->username,
                                                      .password = auth->password,
                                                      .identity_token = auth->identity_token,
                                                      .registry_token = auth->registry_token };
-    if (registry_open(pull->reference.domain, pull->reference.repository, &credentials, &options,
-                      &pull->repository, err) < 0)
-        return translate(pull, err);
-    return 0;
+    int r = registry_open(pull->reference.domain, pull->reference.repository, &credentials, &options,
+                          &pull->repository, err);
+    if (password.len)
+        explicit_bzero(password.ptr, password.len);
+    return r < 0 ? translate(pull, err) : 0;
 }
 
 // Is the image known already, by id / is it what the reference stands for already?
@@ -232,10 +285,17 @@ static int record(struct pull *pull, struct error *err)
     return image_register(pull->images, &registration, id, err);
 }
 
-static int pull_all(struct pull *pull, const struct registry_auth *auth, struct error *err)
+static void report_status(struct pull *pull, const char *name, bool is_newer)
+{
+    CLEANUP(cleanup_free)
+    char *status =
+        xasprintf("Status: %s %s", is_newer ? "Downloaded newer image for" : "Image is up to date for", name);
+    pull_report(pull, NULL, status, 0, 0);
+}
+
+static int pull_from_source(struct pull *pull, const struct registry_auth *auth, struct error *err)
 {
     CLEANUP(cleanup_free) char *full = reference_full(&pull->reference);
-    CLEANUP(cleanup_free) char *status = NULL;
     if (open_repository(pull, auth, err) < 0)
         return -1;
     CLEANUP(cleanup_free) char *from = xasprintf("Pulling from %s", pull->reference.repository);
@@ -246,20 +306,59 @@ static int pull_all(struct pull *pull, const struct registry_auth *auth, struct 
     pull_report(pull, pull->reference.digest ? pull->reference.digest : pull->reference.tag, from, 0, 0);
     if (fetch_config(pull, err) < 0)
         return -1;
-    bool is_newer = !is_known(pull, full);
+    pull->is_newer = !is_known(pull, full);
     if (pull_layers(pull, is_known(pull, pull->manifest.config.digest), err) < 0)
         return -1;
-    if (atomic_load(&pull->is_stopped))
+    if (pull_is_stopped(pull))
         return error_set(err, ERROR_CANCELLED, "context canceled");
     if (record(pull, err) < 0)
         return -1;
     CLEANUP(cleanup_free) char *digest = xasprintf("Digest: %s", pull->top_digest);
     pull_report(pull, NULL, digest, 0, 0);
-    status = xasprintf("Status: %s %s", is_newer ? "Downloaded newer image for" : "Image is up to date for",
-                       pull->familiar);
-    pull_report(pull, NULL, status, 0, 0);
+    if (pull->tells_status)
+        report_status(pull, pull->familiar, pull->is_newer);
     image_emit(pull->images, "pull", pull->familiar, pull->familiar_name, pull->config);
     return 0;
+}
+
+// --- sources
+static int refuse_blocked(const struct pull *pull, struct error *err)
+{
+    const struct registry_rules *rules = pull->images->options.registries;
+    if (!rules || !registry_rules_forbid(rules, pull->reference.domain, pull->reference.repository))
+        return 0;
+    return error_set(err, ERROR_DENIED,
+                     "pull of %s refused: the registry is blocked by this engine's configuration",
+                     pull->familiar);
+}
+
+// Is it worth asking somebody else?
+static bool is_the_sources_fault(const struct pull *pull, const struct error *err)
+{
+    return !atomic_load(&pull->is_gone) && err->kind != ERROR_CANCELLED && err->kind != ERROR_EXHAUSTED;
+}
+
+// Ask the mirrors in their order, then the registry itself.
+static int from_sources(struct pull *pull,
+                        int (*ask)(struct pull *pull, const struct registry_auth *auth, struct error *err),
+                        const struct registry_auth *auth, struct error *err)
+{
+    const struct registry_rules *rules = pull->images->options.registries;
+    const struct registry_rule *rule =
+        rules ? registry_rules_find(rules, pull->reference.domain, pull->reference.repository) : NULL;
+    if (refuse_blocked(pull, err) < 0)
+        return -1;
+    for (size_t i = 0; rule && i < rule->mirror_count; i++) {
+        pull->mirror = &rule->mirrors[i];
+        if (ask(pull, auth, err) == 0)
+            return 0;
+        if (!is_the_sources_fault(pull, err))
+            return -1;
+        log_debug("mirror %s does not give %s: %s", pull->mirror->url, pull->familiar, err->message);
+        forget_source(pull);
+    }
+    pull->mirror = NULL;
+    return ask(pull, auth, err);
 }
 
 // What a failed pull brought is nobody's.
@@ -270,17 +369,55 @@ static void ask_for_sweep(struct image_service *images)
     pthread_mutex_unlock(&images->lock);
 }
 
-int image_pull(struct image_service *images, const char *reference, const char *platform,
-               const struct registry_auth *auth, const struct progress_sink *progress, struct error *err)
+// One reference. *ret_newer: see struct pull; may be NULL, then the end is told.
+static int pull_reference(struct image_service *images, const char *reference, const char *platform,
+                          const struct registry_auth *auth, const struct progress_sink *progress,
+                          bool *ret_newer, struct error *err)
 {
     CLEANUP(pull_done) struct pull pull;
     if (pull_init(&pull, images, reference, platform, progress, err) < 0)
         return -1;
+    pull.tells_status = !ret_newer;
     image_acquire_begin(images);
-    int r = pull_all(&pull, auth, err);
+    int r = from_sources(&pull, pull_from_source, auth, err);
     if (r < 0)
         ask_for_sweep(images);
     image_acquire_end(images);
     malloc_trim(0); // what the workers' arenas held; an engine is small between its pulls
+    if (r == 0 && ret_newer)
+        *ret_newer = pull.is_newer;
     return r;
+}
+
+int image_pull(struct image_service *images, const char *reference, const char *platform,
+               const struct registry_auth *auth, const struct progress_sink *progress, struct error *err)
+{
+    return pull_reference(images, reference, platform, auth, progress, NULL, err);
+}
+
+static int list_tags(struct pull *pull, const struct registry_auth *auth, struct error *err)
+{
+    strv_free(TAKE_PTR(pull->tags));
+    if (open_repository(pull, auth, err) < 0)
+        return -1;
+    return registry_tags(pull->repository, &pull->tags, err) < 0 ? translate(pull, err) : 0;
+}
+
+int image_pull_all(struct image_service *images, const char *name, const char *platform,
+                   const struct registry_auth *auth, const struct progress_sink *progress, struct error *err)
+{
+    CLEANUP(pull_done) struct pull pull;
+    bool any_newer = false;
+    if (pull_init(&pull, images, name, platform, progress, err) < 0 ||
+        from_sources(&pull, list_tags, auth, err) < 0)
+        return -1;
+    for (size_t i = 0; pull.tags && pull.tags[i]; i++) {
+        CLEANUP(cleanup_free) char *reference = xasprintf("%s:%s", name, pull.tags[i]);
+        bool is_newer = false;
+        if (pull_reference(images, reference, platform, auth, progress, &is_newer, err) < 0)
+            return -1;
+        any_newer = any_newer || is_newer;
+    }
+    report_status(&pull, pull.familiar_name, any_newer);
+    return 0;
 }

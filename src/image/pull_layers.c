@@ -1,5 +1,5 @@
-// Theory of operation. Up to WORKERS threads take the missing layers in order. A layer is one pass: socket ->
-// digest of the compressed bytes -> decompression and unpacking into staging -> digest of the tar; only when
+// Theory of operation. Up to WORKERS threads take the missing layers, the largest first. A layer is one pass of two
+// threads: socket -> digest of the compressed bytes -> ring of buffers -> decompression -> digest of the tar -> unpacking into staging; only when
 // both digests are right does layer_unpack rename it into place and record it, so a failed pull has nothing
 // to undo but finished layers, which the end of the acquire bracket collects. The pulling thread itself only
 // waits, and says something now and then, so that a client that went away is noticed even when the registry
@@ -8,11 +8,13 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/read_ahead.h"
 #include "base/thread.h"
 #include "image/blobs.h"
 #include "store/layer.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -72,17 +74,30 @@ static void drain(struct reader from)
         ;
 }
 
-static int unpack(struct pull *pull, struct pull_layer *layer, struct registry_blob *blob, struct error *err)
+static int unpack_stream(struct pull *pull, struct pull_layer *layer, struct reader reader, struct error *err)
 {
-    struct layer_stream stream = { .pull = pull, .layer = layer, .from = registry_blob_reader(blob) };
-    struct reader reader = { .read = stream_read, .context = &stream };
     struct layer_info info;
     if (layer_unpack(pull->images->store, reader, layer->diff_id, &pull->images->options.layer_limits, &info,
                      err) == 0)
         return 0;
     // What the unpacker met was perhaps only the end of a stream that broke, or a byte that changed on its way; the stream knows.
-    if (!registry_blob_error(blob) && err->kind == ERROR_INVALID)
-        drain(stream.from);
+    if (err->kind == ERROR_INVALID)
+        drain(reader);
+    return -1;
+}
+
+// One thread downloads and digests, this one inflates and unpacks.
+static int unpack(struct pull *pull, struct pull_layer *layer, struct registry_blob *blob, struct error *err)
+{
+    struct layer_stream stream = { .pull = pull, .layer = layer, .from = registry_blob_reader(blob) };
+    struct read_ahead *ahead;
+    int r = read_ahead_start((struct reader){ .read = stream_read, .context = &stream }, &ahead);
+    if (r < 0)
+        return error_errno(err, r, "cannot start a thread for a layer");
+    r = unpack_stream(pull, layer, read_ahead_reader(ahead), err);
+    read_ahead_stop(ahead);
+    if (r == 0)
+        return 0;
     if (registry_blob_error(blob))
         *err = *registry_blob_error(blob);
     else if (!str_has_prefix(err->message, "failed to register layer"))
@@ -90,7 +105,7 @@ static int unpack(struct pull *pull, struct pull_layer *layer, struct registry_b
     return -1;
 }
 
-static int pull_layer(struct pull *pull, struct pull_layer *layer, struct error *err)
+static int bring_layer(struct pull *pull, struct pull_layer *layer, struct error *err)
 {
     struct registry_blob *blob = NULL;
     layer->reported_ns = time_monotonic_ns();
@@ -100,6 +115,17 @@ static int pull_layer(struct pull *pull, struct pull_layer *layer, struct error 
     int r = unpack(pull, layer, blob, err);
     registry_blob_close(blob);
     atomic_store(&layer->is_downloading, false);
+    return r;
+}
+
+// Another pull may have brought the layer while this one waited for its turn; one that failed to leaves it to us.
+static int pull_layer(struct pull *pull, struct pull_layer *layer, struct error *err)
+{
+    struct pull_claims *claims = &pull->images->claims;
+    if (!pull_claim(claims, layer->diff_id, pull_is_stopped, pull))
+        return error_set(err, ERROR_CANCELLED, "context canceled");
+    int r = layer_has(pull->images->store, layer->diff_id) ? 0 : bring_layer(pull, layer, err);
+    pull_claim_release(claims, layer->diff_id);
     if (r == 0) {
         blob_note(pull->images->store, layer->diff_id, layer->descriptor, pull->reference.domain,
                   pull->reference.repository, false);
@@ -113,11 +139,8 @@ static struct pull_layer *take_layer(struct pull *pull)
 {
     struct pull_layer *layer = NULL;
     pthread_mutex_lock(&pull->lock);
-    while (!layer && !pull->has_failed && pull->next_layer < pull->manifest.count) {
-        layer = &pull->layers[pull->next_layer++];
-        if (layer->is_here)
-            layer = NULL;
-    }
+    if (!pull->has_failed && pull->next_layer < pull->missing_count)
+        layer = pull->missing[pull->next_layer++];
     pthread_mutex_unlock(&pull->lock);
     return layer;
 }
@@ -125,7 +148,8 @@ static struct pull_layer *take_layer(struct pull *pull)
 static void note_failure(struct pull *pull, const struct error *err)
 {
     pthread_mutex_lock(&pull->lock);
-    if (!pull->has_failed) {
+    // A layer that was called off says nothing of the reason.
+    if (!pull->has_failed || pull->error.kind == ERROR_CANCELLED) {
         pull->has_failed = true;
         pull->error = *err;
     }
@@ -176,10 +200,10 @@ static void wait_for_workers(struct pull *pull)
     pthread_mutex_unlock(&pull->lock);
 }
 
-static int run_workers(struct pull *pull, size_t missing, struct error *err)
+static int run_workers(struct pull *pull, struct error *err)
 {
     pthread_t threads[WORKERS];
-    size_t wanted = missing < WORKERS ? missing : WORKERS, n = 0;
+    size_t wanted = pull->missing_count < WORKERS ? pull->missing_count : WORKERS, n = 0;
     int r = 0;
     for (; n < wanted && r == 0; n += r == 0) {
         pthread_mutex_lock(&pull->lock);
@@ -206,25 +230,34 @@ static bool came_before(const struct pull *pull, size_t index)
     return false;
 }
 
-static size_t plan(struct pull *pull)
+// The largest first: what is left at the end is then small, and no core waits for another.
+static int compare_sizes(const void *a, const void *b)
 {
-    size_t missing = 0;
+    const struct pull_layer *const *x = a, *const *y = b;
+    uint64_t m = (*x)->descriptor->size_bytes, n = (*y)->descriptor->size_bytes;
+    return m < n ? 1 : m > n ? -1 : *x < *y ? -1 : *x > *y;
+}
+
+static void plan(struct pull *pull)
+{
     pull->layers = xcalloc(pull->manifest.count + 1, sizeof *pull->layers);
+    pull->missing = xcalloc(pull->manifest.count + 1, sizeof(struct pull_layer *));
     for (size_t i = 0; i < pull->manifest.count; i++) {
         struct pull_layer *layer = &pull->layers[i];
         layer->descriptor = &pull->manifest.descriptors[i];
         layer->diff_id = pull->diff_ids[i];
         memcpy(layer->short_id, layer->descriptor->digest + 7, 12);
         layer->is_here = came_before(pull, i) || layer_has(pull->images->store, layer->diff_id);
-        missing += !layer->is_here;
+        if (!layer->is_here)
+            pull->missing[pull->missing_count++] = layer;
     }
-    return missing;
+    qsort(pull->missing, pull->missing_count, sizeof *pull->missing, compare_sizes);
 }
 
 int pull_layers(struct pull *pull, bool is_known_image, struct error *err)
 {
-    size_t missing = plan(pull), started = 0;
-    if (missing == 0 && is_known_image)
+    plan(pull);
+    if (pull->missing_count == 0 && is_known_image)
         return 0;
     for (size_t i = 0; i < pull->manifest.count; i++) {
         const struct pull_layer *layer = &pull->layers[i];
@@ -232,8 +265,8 @@ int pull_layers(struct pull *pull, bool is_known_image, struct error *err)
         if (layer->is_here)
             blob_note_place(pull->images->store, layer->diff_id, layer->descriptor->digest,
                             pull->reference.domain, pull->reference.repository);
-        if (!layer->is_here && ++started > WORKERS)
-            report_layer(pull, layer, "Waiting");
     }
-    return missing > 0 ? run_workers(pull, missing, err) : 0;
+    for (size_t i = WORKERS; i < pull->missing_count; i++)
+        report_layer(pull, pull->missing[i], "Waiting");
+    return pull->missing_count > 0 ? run_workers(pull, err) : 0;
 }

@@ -294,10 +294,15 @@ static int set_xattrs(const struct tar_entry *e, int fd)
     return 0;
 }
 
-static int set_metadata_fd(const struct tar_entry *e, int fd)
+// st: as the file is now. What is right already is not set again: each of these calls is a change in the file system's journal.
+static int set_metadata_fd(const struct tar_entry *e, int fd, const struct stat *st)
 {
     struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, time_to_timespec(e->mtime_ns) };
-    if (fchown(fd, e->uid, e->gid) < 0 || fchmod(fd, e->mode) < 0) // in this order: chown clears setuid
+    bool is_owner_wrong = st->st_uid != e->uid || st->st_gid != e->gid;
+    if (is_owner_wrong && fchown(fd, e->uid, e->gid) < 0)
+        return -errno;
+    // In this order: a change of owner clears setuid.
+    if ((is_owner_wrong || (st->st_mode & 07777) != e->mode) && fchmod(fd, e->mode) < 0)
         return -errno;
     int r = set_xattrs(e, fd);
     if (r < 0)
@@ -372,26 +377,45 @@ static int write_payload(struct apply *a, int fd, const char *path, const struct
     return 0;
 }
 
-static int apply_file(struct apply *a, int parent, const char *path, const struct tar_entry *e)
+// A new file in its parent, which is looked up here. O_EXCL tells what a look beforehand would: only when something is there
+// it is displaced. Nobody else can reach the staging directory, so the file may have its mode from birth.
+static int create_file(struct apply *a, const char *path, const struct tar_entry *e)
 {
-    int fd CLEANUP(cleanup_close) =
-        openat(parent, path_last_name(path), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    const int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+    const char *name = path_last_name(path);
+    int parent = parent_of(a, path, true);
+    if (parent < 0)
+        return -1;
+    int fd = openat(parent, name, flags, e->mode & 0777);
+    if (fd < 0 && errno == EEXIST) {
+        if (clear_place(a, parent, path) < 0)
+            return -1;
+        fd = openat(a->parent, name, flags, e->mode & 0777);
+    }
+    return fd < 0 ? fail(a, path, errno) : fd;
+}
+
+static int apply_file(struct apply *a, const char *path, const struct tar_entry *e)
+{
+    struct stat st;
+    int fd CLEANUP(cleanup_close) = create_file(a, path, e);
     if (fd < 0)
+        return -1;
+    if (fstat(fd, &st) < 0)
         return fail(a, path, errno);
     if (e->payload > 0) {
         uint32_t number;
-        struct stat st;
         const char *folder = a->parent_real;
         char *real CLEANUP(cleanup_free) =
             xasprintf("%s%s%s", folder, *folder ? "/" : "", path_last_name(path));
         int r = split_file(a->split, real, e, &number);
-        if (r < 0 || fstat(fd, &st) < 0)
-            return error_errno(a->err, r < 0 ? r : errno, "write layer");
+        if (r < 0)
+            return error_errno(a->err, r, "write layer");
         inode_put(a, st.st_ino, number);
     }
     if (write_payload(a, fd, path, e) < 0)
         return -1;
-    int r = set_metadata_fd(e, fd);
+    int r = set_metadata_fd(e, fd, &st);
     return r < 0 ? fail(a, path, r) : 0;
 }
 
@@ -410,15 +434,15 @@ static int apply_directory(struct apply *a, const char *path, const struct tar_e
             return -1;
         is_opaque = r == 1;
         parent = a->parent;
-        if (mkdirat(parent, name, 0700) < 0)
+        if (mkdirat(parent, name, e->mode & 0777) < 0)
             return fail(a, path, errno);
     }
     int fd CLEANUP(cleanup_close) = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0)
+    if (fd < 0 || fstat(fd, &st) < 0)
         return fail(a, path, errno);
     if (is_opaque && fsetxattr(fd, "trusted.overlay.opaque", "y", 1, 0) < 0)
         return fail(a, path, errno);
-    int r = set_metadata_fd(e, fd);
+    int r = set_metadata_fd(e, fd, &st);
     if (r < 0)
         return fail(a, path, r);
     r = directory_times_add(&a->times, a->staging, path, e->mtime_ns);
@@ -520,11 +544,12 @@ static int apply_entry(struct apply *a, const struct tar_entry *e)
         return fail(a, e->path, EINVAL);
     if (e->type == TAR_HARDLINK)
         return apply_hardlink(a, path, e);
+    if (e->type == TAR_REGULAR)
+        return apply_file(a, path, e);
     int parent = parent_of(a, path, true);
     if (parent < 0 || clear_place(a, parent, path) < 0)
         return -1;
-    parent = a->parent;
-    return e->type == TAR_REGULAR ? apply_file(a, parent, path, e) : apply_special(a, parent, path, e);
+    return apply_special(a, a->parent, path, e);
 }
 
 static int apply_all(struct apply *a)

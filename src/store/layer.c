@@ -94,8 +94,8 @@ static int publish_locked(struct staging *s, const struct layer_info *info, stru
 
 static int publish(struct staging *s, const struct layer_info *info, struct error *err)
 {
-    if (syncfs(s->fd) < 0)
-        return error_errno(err, errno, "sync layer");
+    if (store_sync(s->store, err) < 0)
+        return -1;
     pthread_mutex_lock(&s->store->layer_lock);
     int r = publish_locked(s, info, err);
     pthread_mutex_unlock(&s->store->layer_lock);

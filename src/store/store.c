@@ -95,6 +95,8 @@ int store_open(const char *root, struct store **ret, struct error *err)
     s->root_fd = s->lock_fd = s->layers_fd = s->blobs_fd = s->tmp_fd = FD_NONE;
     pthread_mutex_init(&s->layer_lock, NULL);
     pthread_mutex_init(&s->project_lock, NULL);
+    pthread_mutex_init(&s->sync_lock, NULL);
+    pthread_cond_init(&s->sync_changed, NULL);
     if (open_root(s, root, err) < 0 || open_folders(s, err) < 0 || meta_open(s, err) < 0 ||
         empty_staging(s, err) < 0 || layer_recover(s, err) < 0 || layer_make_init(s, err) < 0) {
         store_close(s);
@@ -118,6 +120,8 @@ void store_close(struct store *s)
     pthread_mutex_destroy(&s->layer_lock);
     pthread_mutex_destroy(&s->project_lock);
     map_done(&s->projects);
+    pthread_mutex_destroy(&s->sync_lock);
+    pthread_cond_destroy(&s->sync_changed);
     free(s->layer_dir);
     free(s->root);
     free(s);

@@ -23,6 +23,11 @@ struct store {
     pthread_mutex_t project_lock; // the ids that are taken (project.c); never held across I/O
     struct map projects;
     uint32_t next_project;
+    pthread_mutex_t sync_lock; // guards the rest (sync.c)
+    pthread_cond_t sync_changed;
+    uint64_t syncs_begun, syncs_done;
+    bool is_syncing;
+    int sync_failed; // errno of the last one
 };
 
 int meta_open(struct store *store, struct error *err);
@@ -46,6 +51,8 @@ int staging_fill(struct staging *s, struct reader stream, const char *expected_d
 int layer_put_record(struct store *store, const struct layer_info *info, struct error *err);
 // Take a directory of layers/ out of sight, into tmp/; *ret_doomed is owned.
 int layer_retire_directory(struct store *store, const char *name, char **ret_doomed, struct error *err);
+// Everything written to the store's file system before the call is on disk after it. Callers at the same time share the work.
+int store_sync(struct store *store, struct error *err);
 
 // --- split files (split.c): a tar stream without its file payload
 struct split_writer;

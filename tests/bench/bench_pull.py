@@ -1,7 +1,9 @@
 """Pull, side by side in one run: skiff, docker, podman, skopeo, and the floor, which is the work itself.
 
 One docker-registry on loopback serves an image like a distribution with a language's run time on it (tests/bench/images.py);
-everybody pulls it into an empty store on the same file system. The floor is `igzip -d < blob | tar -x` of the same blobs, one after
+everybody pulls it into an empty store on a file system that is made anew for each pull: ext4 passes over inodes that were deleted
+less than half a minute ago, one by one, so that whoever comes after somebody's clean-up would pay several times his own cost. The
+floor is `igzip -d < blob | tar -x` of the same blobs, one after
 another and all at once, without network, digests, progress or a sync. skiff syncs what it pulled before it reports success; the
 floor is also given with a sync. Rounds are interleaved. Medians and ratios are printed; no verdict.
 """
@@ -64,7 +66,29 @@ class Registry:
         self.process.wait(10)
 
 
-# --- who pulls: each has pull(name), which starts from an empty store, and forget(), which empties it
+class Disk:
+    """An ext4 on a loop device, made anew each time."""
+
+    def __init__(self, work, gigabytes=6):
+        self.file, self.place, self.loop = work / "disk", work / "store", None
+        self.place.mkdir()
+        subprocess.run(["fallocate", "-l", f"{gigabytes}G", self.file], check=True)
+
+    def renew(self):
+        self.remove()
+        self.loop = subprocess.run(["losetup", "--find", "--show", "--direct-io=on", self.file], check=True, capture_output=True,
+                                   text=True).stdout.strip()
+        subprocess.run(["mkfs.ext4", "-q", "-E", "nodiscard,lazy_itable_init=1", self.loop], check=True)
+        subprocess.run(["mount", "-o", "noinit_itable", self.loop, self.place], check=True)
+
+    def remove(self):
+        if self.loop:
+            subprocess.run(["umount", "-R", self.place], check=True)
+            subprocess.run(["losetup", "--detach", self.loop], check=True)
+        self.loop = None
+
+
+# --- who pulls: each has start(), pull(name) in milliseconds, and stop()
 class Daemon:
     """skiff or docker: one daemon, a fresh data root for each pull."""
 
@@ -88,12 +112,10 @@ class Daemon:
             self.peak_kb = next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
         return milliseconds
 
-    def forget(self):
+    def stop(self):
         if self.engine:
             self.engine.stop()
         self.engine = None
-        subprocess.run(["umount", "-R", "-q", self.work / "data"], check=False, stderr=subprocess.DEVNULL)
-        shutil.rmtree(self.work, ignore_errors=True)
 
 
 class Command:
@@ -108,9 +130,8 @@ class Command:
     def pull(self, image):
         return timed(self.netns.enter + [word.format(work=self.work, image=image) for word in self.command])
 
-    def forget(self):
-        subprocess.run(["umount", "-q", self.work / "root/overlay"], check=False, stderr=subprocess.DEVNULL)
-        shutil.rmtree(self.work, ignore_errors=True)
+    def stop(self):
+        pass
 
 
 class Floor:
@@ -128,8 +149,8 @@ class Floor:
         script = "".join(f"igzip -d < {blob} | tar -x -C {self.work}/{i}{end}" for i, blob in enumerate(self.blobs))
         return timed(["sh", "-c", script + "wait" + (f"; sync -f {self.work}" if self.syncs else "")])
 
-    def forget(self):
-        shutil.rmtree(self.work, ignore_errors=True)
+    def stop(self):
+        pass
 
 
 def pullers(arguments, netns, work, blobs):
@@ -150,14 +171,15 @@ def pullers(arguments, netns, work, blobs):
     return everybody
 
 
-def cold(puller, image):
+def cold(puller, disk, image):
     """One pull into an empty store, with nothing of anybody else's left to write."""
+    disk.renew()
     puller.start()
     try:
         os.sync()
         return puller.pull(image)
     finally:
-        puller.forget()
+        puller.stop()
 
 
 def sha256_cost(blobs):
@@ -179,19 +201,21 @@ def report(samples):
             print(f"skiff is {median[name] / median['skiff']:.1f} x faster than {name}")
 
 
-def shared_layers(skiff, first, second):
+def shared_layers(skiff, disk, first, second):
     """The second image has three of its four layers in common with the first."""
+    disk.renew()
     skiff.start()
     try:
         whole, rest = skiff.pull(first), skiff.pull(second)
         print(f"a second image that shares 3 of 4 layers: {rest / 1e3:.2f} s after {whole / 1e3:.2f} s "
               f"({rest / whole:.0%}); skiffd's peak {skiff.peak_kb / 1024:.1f} MB")
     finally:
-        skiff.forget()
+        skiff.stop()
 
 
-def many_at_once(skiff, names):
+def many_at_once(skiff, disk, names):
     """As many pulls as names, all different images, at the same time."""
+    disk.renew()
     skiff.start()
     try:
         threads = [threading.Thread(target=skiff.pull, args=(name,)) for name in names]
@@ -202,7 +226,7 @@ def many_at_once(skiff, names):
             thread.join()
         print(f"{len(names)} images at once: {time.perf_counter() - start:.2f} s; skiffd's peak {skiff.peak_kb / 1024:.1f} MB")
     finally:
-        skiff.forget()
+        skiff.stop()
 
 
 def make_images(arguments, root):
@@ -221,27 +245,28 @@ def run(arguments):
     work = pathlib.Path(tempfile.mkdtemp(prefix="skiff-bench-pull."))
     root = pathlib.Path(arguments.images).resolve() if arguments.images else work / "images"
     make_images(arguments, root)
-    netns = Netns()
+    netns, disk = Netns(), Disk(work)
     registry = None
     try:
         registry = Registry(netns, work)
         first, second = registry.push(root / "first", "first:1"), registry.push(root / "second", "second:1")
         many = [registry.push(root / f"many{i}", f"many{i}:1") for i in range(MANY)]
         blobs = images.blobs_of(root / "first")
-        everybody = pullers(arguments, netns, work, blobs)
+        everybody = pullers(arguments, netns, disk.place, blobs)
         print(f"{arguments.megabytes} MB in {arguments.files} files, {sum(b.stat().st_size for b in blobs) / 1e6:.0f} MB compressed, "
               f"{len(blobs)} layers; SHA-256 of the blobs alone: {sha256_cost(blobs):.0f} ms on one core")
         samples = {puller.name: [] for puller in everybody}
         for _ in range(arguments.rounds):
             for puller in everybody:
-                samples[puller.name].append(cold(puller, first))
+                samples[puller.name].append(cold(puller, disk, first))
         report(samples)
         skiff = next(p for p in everybody if p.name == "skiff")
         print(f"skiffd's peak in one pull {skiff.peak_kb / 1024:.1f} MB")
-        shared_layers(skiff, first, second)
-        many_at_once(skiff, many)
+        shared_layers(skiff, disk, first, second)
+        many_at_once(skiff, disk, many)
     finally:
         if registry:
             registry.close()
+        disk.remove()
         netns.close()
         shutil.rmtree(work, ignore_errors=True)

@@ -217,6 +217,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if not rules.get("realm"):
                 rules["realm"] = f"http://{self.headers['Host']}/token"
             challenge = f'Bearer realm="{rules["realm"]}",service="test, \\"quoted\\""'
+            if authorization == "Bearer " + rules.get("token", "t0k.en") and self.token_is_used_up():
+                self.error(401, "UNAUTHORIZED", "authentication required", WWW_Authenticate=challenge + ',error="invalid_token"')
+                return False
             if authorization != "Bearer " + rules.get("token", "t0k.en"):
                 if authorization:
                     challenge += ',error="insufficient_scope"'
@@ -224,8 +227,37 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 return False
         return True
 
+    def token_is_used_up(self):
+        """A token is good for rules["uses"] requests."""
+        rules = self.server.rules
+        rules["left"] = rules.get("left", rules.get("uses", 1 << 30)) - 1
+        return rules["left"] < 0
+
+    def has_trouble(self):
+        """rules["trouble"]: what the next requests get whose path has `path` in it: a status with headers, or a hang-up (0)."""
+        for trouble in self.server.rules.get("trouble", []):
+            if trouble["path"] in self.path and trouble["times"] > 0:
+                trouble["times"] -= 1
+                if trouble["status"] == 0:
+                    self.close_connection = True
+                    self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                else:
+                    self.error(trouble["status"], "TROUBLE", "in trouble", **trouble.get("headers", {}))
+                return True
+        return False
+
+    def tags(self, repository, query):
+        """In pages of rules["page"], however many are asked for."""
+        names = sorted(n.rpartition(":")[2] for n in self.server.manifests
+                       if n.rpartition(":")[0] == repository)
+        last = query.get("last", [""])[0]
+        page = [n for n in names if n > last][:self.server.rules.get("page", 1000)]
+        more = {"Link": f'</v2/{repository}/tags/list?last={page[-1]}&n=1>; rel="next"'} if page and page[-1] != names[-1] else {}
+        self.answer(200, json.dumps({"name": repository, "tags": page}).encode(), **more)
+
     def token(self, query):
         rules = self.server.rules
+        rules.pop("left", None)
         rules["token_requests"] = rules.get("token_requests", 0) + 1
         wanted = "Basic " + base64.b64encode(rules["user"].encode()).decode() if rules.get("user") else None
         if wanted and self.headers.get("Authorization") != wanted:
@@ -238,6 +270,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if data is None:
             return self.error(404, "BLOB_UNKNOWN", "blob unknown to registry")
         how = rules.get("blobs", {}).get(name)
+        while how == "held" and self.server.rules.get("blobs", {}).get(name) == "held":
+            time.sleep(0.05)
         if how == "redirect":
             return self.answer(307, Location=rules["redirect_to"] + self.path)
         if how == "wrong":
@@ -313,6 +347,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         path, _, query = self.path.partition("?")
         if path == "/token":
             return self.token(urllib.parse.parse_qs(query))
+        if self.has_trouble():
+            return None
         if path.startswith("/v2/") and not self.is_allowed():
             return None
         words = path.split("/")
@@ -324,6 +360,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.manifest("/".join(words[2:-2]), words[-1])
         if len(words) > 4 and words[-2] == "referrers" and words[-1] in self.server.referrers:
             return self.answer(200, self.server.referrers[words[-1]].encode(), OCI_INDEX)
+        if path.endswith("/tags/list"):
+            return self.tags("/".join(words[2:-2]), urllib.parse.parse_qs(query))
         return self.error(404, "UNSUPPORTED", "what?")
 
 
@@ -360,8 +398,8 @@ def serve():
 
 class BadRegistry:
     """rules: auth (basic, token), user "name:password", realm, token, gives; manifest (huge, huge-length, deep, not-json,
-    error + status + body, loop, redirect), manifest_type; blobs {digest: truncated, short, long, wrong, stall, breaks-once, slow,
-    loop, redirect} + redirect_to."""
+    error + status + body, loop, redirect), manifest_type; blobs {digest: truncated, short, long, wrong, stall, breaks-once, slow, held,
+    loop, redirect} + redirect_to; trouble [{path, status, times, headers}]; uses (requests a token is good for); page (tags in one)."""
 
     def __init__(self, prefix=(), certificate=None, address="127.0.0.1"):
         self.process = subprocess.Popen([*prefix, "/usr/bin/python3", __file__, "serve", address], stdin=subprocess.PIPE,

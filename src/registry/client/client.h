@@ -3,7 +3,9 @@
 //
 // Scheme: HTTPS. A registry that is loopback or named by `insecure` is tried by HTTPS without verification,
 // then by plain HTTP. Redirects are followed, at most ten, never from HTTPS down to HTTP, and credentials
-// never leave the scheme, host and port they are for. Tokens are fetched once per repository handle.
+// never leave the scheme, host and port they are for. Tokens are fetched once per repository handle, and again when they expire.
+// What is likely to pass (a connection refused or broken, 429, 500, 502, 503, 504) is tried again, a few times, waiting twice as long
+// each time or as long as Retry-After says.
 // Thread-safe once open; each call blocks. Spec: opencontainers/distribution-spec 1.1; distribution token
 // authentication.
 //
@@ -29,9 +31,11 @@ struct registry_options {
     char *const *insecure;         // strv of "host", "host:port" or CIDR (of literal addresses)
     const char *certificates_root; // "<root>/<host:port>/ca.crt" is trusted for that registry, beside the
                                    // system's; NULL: none
-    unsigned timeout_s;            // without a byte; 0: 60
-    bool is_push;                  // ask token servers for the right to push, too
-    char *const *mount_from;       // strv of repositories that blobs may be mounted from; copied; NULL: none
+    const char
+        *mirror_url; // ask here instead, "http[s]://host[:port][/prefix]", copied; NULL: the registry itself
+    unsigned timeout_s;      // without a byte; 0: 60
+    bool is_push;            // ask token servers for the right to push, too
+    char *const *mount_from; // strv of repositories that blobs may be mounted from; copied; NULL: none
     // Asked a few times a second, from any thread; true ends every transfer with ERROR_CANCELLED. May be
     // NULL.
     bool (*is_cancelled)(void *context);
@@ -60,6 +64,11 @@ void registry_manifest_done(struct registry_manifest *manifest);
 // ERROR_UNAVAILABLE, ERROR_CANCELLED.
 int registry_manifest_get(struct registry_repository *repository, const char *tag_or_digest,
                           struct registry_manifest *ret, struct error *err);
+
+// The repository's tags as an owned strv, in the registry's order; all pages of them, at most REGISTRY_TAGS_MAX (then
+// ERROR_INVALID). Errors as registry_manifest_get. Spec: distribution-spec "Content Discovery".
+enum { REGISTRY_TAGS_MAX = 10000 };
+int registry_tags(struct registry_repository *repository, char ***ret, struct error *err);
 
 // A blob as a stream that is verified as it is read: size and digest must be the descriptor's. The last read
 // gives 0 only when they were; a broken connection is taken up again where it broke (a few times). One thread

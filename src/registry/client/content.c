@@ -10,9 +10,9 @@
 #include <errno.h>
 #include <openssl/evp.h>
 #include <string.h>
-#include <time.h>
 
-enum { ATTEMPTS_MAX = 5, BACKOFF_FIRST_MS = 100, SKIP_CHUNK = 64 * 1024 };
+// So much must have come since the last break for it to count as the first again.
+enum { PROGRESS_BYTES = 1 << 20, SKIP_CHUNK = 64 * 1024 };
 
 static char *manifest_headers[] = { (char[]){ "Accept: " OCI_MEDIA_INDEX ", " DOCKER_MEDIA_INDEX
                                               ", " OCI_MEDIA_MANIFEST ", " DOCKER_MEDIA_MANIFEST
@@ -67,7 +67,7 @@ int registry_manifest_get(struct registry_repository *repository, const char *ta
     CLEANUP(registry_manifest_done) struct registry_manifest manifest = { .bytes = STR_INIT };
     CLEANUP(cleanup_free) char *path = xasprintf("/v2/%s/manifests/%s", repository->name, tag_or_digest);
     struct transfer *transfer = session_take_transfer(repository);
-    int r = session_get(repository, transfer, path, manifest_headers, 0, err);
+    int r = session_get_patiently(repository, transfer, path, manifest_headers, err);
     if (r == 0)
         r = read_manifest(transfer, tag_or_digest, &manifest, err);
     session_give_transfer(repository, transfer);
@@ -83,7 +83,7 @@ struct registry_blob {
     struct registry_repository *repository;
     struct transfer *transfer;
     char digest[OCI_DIGEST_LEN + 1];
-    uint64_t size_bytes, position;
+    uint64_t size_bytes, position, broke_at;
     EVP_MD_CTX *hash;
     unsigned attempts;
     bool is_verified, has_failed;
@@ -124,24 +124,14 @@ static int blob_connect(struct registry_blob *blob, struct error *err)
     return transfer->status == 206 ? 0 : skip_bytes(blob, blob->position, err);
 }
 
-static bool is_cancelled(const struct registry_blob *blob)
-{
-    const struct registry_options *options = &blob->repository->options;
-    return options->is_cancelled && options->is_cancelled(options->context);
-}
-
-// Wait a little longer each time, looking for cancellation meanwhile. False: give up.
 static bool may_try_again(struct registry_blob *blob, const struct error *err)
 {
-    if (err->kind != ERROR_UNAVAILABLE || ++blob->attempts >= ATTEMPTS_MAX)
+    if (err->kind != ERROR_UNAVAILABLE || !transfer_is_transient(blob->transfer))
         return false;
-    for (int slices = 1 << (blob->attempts - 1); slices > 0; slices--) {
-        struct timespec pause = { .tv_nsec = BACKOFF_FIRST_MS * 1000000L };
-        if (is_cancelled(blob))
-            return false;
-        nanosleep(&pause, NULL);
-    }
-    return true;
+    if (blob->position - blob->broke_at >= PROGRESS_BYTES)
+        blob->attempts = 0;
+    blob->broke_at = blob->position;
+    return session_wait(blob->repository, blob->transfer, ++blob->attempts);
 }
 
 static int blob_resume(struct registry_blob *blob, struct error *err)

@@ -8,6 +8,7 @@
 // carries nothing; (4) HTTPS never redirects to HTTP.
 #include "registry/client/session.h"
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/num.h"
@@ -15,13 +16,19 @@
 #include <arpa/inet.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
     REDIRECTS_MAX = 10,
     TOKEN_ANSWER_MAX = 1 << 20,
     ERROR_ANSWER_MAX = 64 * 1024,
-    UNCONDITIONAL_TIMEOUT_S = 5
+    UNCONDITIONAL_TIMEOUT_S = 5,
+    TRIES_MAX = 5,
+    PING_TRIES_MAX = 3,
+    WAIT_FIRST_MS = 100,
+    WAIT_MAX_S = 60,
+    WAIT_SLICE_MS = 100
 };
 
 // --- which registries may be spoken to in the clear
@@ -95,6 +102,32 @@ static struct transfer_request plain_request(const struct registry_repository *r
                                       .timeout_s = repository->options.timeout_s,
                                       .is_cancelled = repository->options.is_cancelled,
                                       .context = repository->options.context };
+}
+
+// --- patience
+static bool is_cancelled(const struct registry_repository *repository)
+{
+    return repository->options.is_cancelled && repository->options.is_cancelled(repository->options.context);
+}
+
+// Twice as long each time and a little uneven, so that many who were turned away together do not come back together.
+bool session_wait(struct registry_repository *repository, const struct transfer *transfer, unsigned tries)
+{
+    int64_t now = time_monotonic_ns();
+    int64_t wait_ms = (int64_t)WAIT_FIRST_MS << (tries < 10 ? tries - 1 : 9);
+    if (tries >= TRIES_MAX || transfer->retry_after_s > WAIT_MAX_S)
+        return false;
+    wait_ms += wait_ms * (now % 64) / 256;
+    if (transfer->has_head && transfer->retry_after_s > 0)
+        wait_ms = (int64_t)transfer->retry_after_s * 1000;
+    for (int64_t end = now + wait_ms * NS_PER_MS; now < end; now = time_monotonic_ns()) {
+        int64_t slice = end - now < WAIT_SLICE_MS * NS_PER_MS ? end - now : WAIT_SLICE_MS * NS_PER_MS;
+        struct timespec pause = { .tv_nsec = slice };
+        if (is_cancelled(repository))
+            return false;
+        nanosleep(&pause, NULL);
+    }
+    return true;
 }
 
 // --- places
@@ -246,9 +279,15 @@ static int fetch_token(struct registry_repository *repository, const struct auth
     request.authorization = basic;
     request.form = form;
     struct transfer *transfer = session_take_transfer(repository);
-    int r = transfer_begin(transfer, &request, err);
-    if (r == 0)
-        r = read_token(repository, transfer, ret, err);
+    int r;
+    for (unsigned tries = 1;; tries++) {
+        r = transfer_begin(transfer, &request, err);
+        if (r == 0)
+            r = read_token(repository, transfer, ret, err);
+        if (r == 0 || err->kind != ERROR_UNAVAILABLE || !transfer_is_transient(transfer) ||
+            !session_wait(repository, transfer, tries))
+            break;
+    }
     session_give_transfer(repository, transfer);
     return r;
 }
@@ -378,6 +417,18 @@ int session_get(struct registry_repository *repository, struct transfer *transfe
     }
 }
 
+int session_get_patiently(struct registry_repository *repository, struct transfer *transfer, const char *path,
+                          char *const *headers, struct error *err)
+{
+    for (unsigned tries = 1;; tries++) {
+        if (session_get(repository, transfer, path, headers, 0, err) == 0)
+            return 0;
+        if (err->kind != ERROR_UNAVAILABLE || !transfer_is_transient(transfer) ||
+            !session_wait(repository, transfer, tries))
+            return -1;
+    }
+}
+
 // `path` may be a whole URL (a Location of an upload): its place is judged like a redirect's.
 static int aim(struct registry_repository *repository, const char *path, struct transfer_request *request,
                char **ret_url, struct error *err)
@@ -467,11 +518,22 @@ int session_send(struct registry_repository *repository, struct transfer *transf
 }
 
 // --- opening
-static int ping(struct registry_repository *repository, const char *scheme, const char *host,
+// A host that does not answer at all is not waited for again: the time for that is over already.
+static bool may_ping_again(struct registry_repository *repository, const struct transfer *transfer,
+                           unsigned tries, const struct error *err)
+{
+    bool was_silent =
+        transfer->result == CURLE_OPERATION_TIMEDOUT || (transfer->result == CURLE_OK && !transfer->has_head);
+    return err->kind == ERROR_UNAVAILABLE && !was_silent && transfer_is_transient(transfer) &&
+           tries < PING_TRIES_MAX && session_wait(repository, transfer, tries);
+}
+
+// Ask for /v2/ below `base` (takes it).
+static int ping(struct registry_repository *repository, char *base, unsigned tries_before, bool *ret_again,
                 struct error *err)
 {
     free(repository->base);
-    repository->base = xasprintf("%s://%s", scheme, host);
+    repository->base = base;
     CLEANUP(cleanup_free) char *url = xasprintf("%s/v2/", repository->base);
     struct transfer_request request = plain_request(repository, url);
     struct transfer *transfer = session_take_transfer(repository);
@@ -479,20 +541,39 @@ static int ping(struct registry_repository *repository, const char *scheme, cons
     if (r == 0 && transfer->status == 401 &&
         (transfer->challenge.has_basic || transfer->challenge.has_bearer))
         r = authorise(repository, &transfer->challenge, 0, err);
-    else if (r == 0 && transfer->status >= 500)
+    else if (r == 0 && (transfer->status >= 500 || transfer->status == 429))
         r = status_error(transfer, err);
+    *ret_again = r < 0 && tries_before > 0 && may_ping_again(repository, transfer, tries_before, err);
     session_give_transfer(repository, transfer);
     return r;
 }
 
 static int connect_registry(struct registry_repository *repository, const char *host, struct error *err)
 {
-    int r = ping(repository, "https", host, err);
-    // An insecure registry is asked again in the clear when it does not speak TLS; what it says by HTTPS
-    // stands.
-    if (r < 0 && err->kind == ERROR_UNAVAILABLE && repository->is_unverified)
-        r = ping(repository, "http", host, err);
+    const char *mirror = repository->options.mirror_url;
+    bool again = true;
+    int r = -1;
+    for (unsigned tries = 1; again; tries++) {
+        if (mirror) {
+            r = ping(repository, xstrdup(mirror), tries, &again, err);
+            continue;
+        }
+        r = ping(repository, xasprintf("https://%s", host), repository->is_unverified ? 0 : tries, &again,
+                 err);
+        // An insecure registry is asked again in the clear when it does not speak TLS; what it says by HTTPS
+        // stands.
+        if (r < 0 && err->kind == ERROR_UNAVAILABLE && repository->is_unverified)
+            r = ping(repository, xasprintf("http://%s", host), tries, &again, err);
+    }
     return r;
+}
+
+// "https://host:5000/prefix" -> "host:5000", owned.
+static char *host_of_url(const char *url)
+{
+    const char *host = strstr(url, "://");
+    host = host ? host + 3 : url;
+    return xstrndup(host, strcspn(host, "/"));
 }
 
 static char *find_ca_file(const char *root, const char *host)
@@ -527,7 +608,9 @@ int registry_open(const char *domain, const char *name, const struct registry_cr
                   const struct registry_options *options, struct registry_repository **ret, struct error *err)
 {
     bool is_hub = streq(domain, "docker.io") || streq(domain, "index.docker.io");
-    const char *host = is_hub ? "registry-1.docker.io" : domain;
+    CLEANUP(cleanup_free)
+    char *host = options->mirror_url ? host_of_url(options->mirror_url)
+                                     : xstrdup(is_hub ? "registry-1.docker.io" : domain);
     if (transfer_prepare(err) < 0)
         return -1;
     struct registry_repository *repository = NEW(struct registry_repository);
@@ -536,6 +619,10 @@ int registry_open(const char *domain, const char *name, const struct registry_cr
     repository->options = *options;
     repository->name = xstrdup(name); // NULL stays NULL
     repository->insecure = strv_copy(options->insecure);
+    repository->mirror_url = xstrdup(options->mirror_url);
+    repository->options.mirror_url = repository->mirror_url;
+    if (options->mirror_url && str_has_prefix(options->mirror_url, "http://"))
+        strv_push(&repository->insecure, host); // who configured it so wants it so
     repository->mount_from = strv_copy(options->mount_from);
     repository->is_unverified = registry_is_insecure(host, repository->insecure);
     repository->ca_file = find_ca_file(options->certificates_root, host);
@@ -581,6 +668,7 @@ void registry_close(struct registry_repository *repository)
     forget(repository->registry_token);
     free(repository->username);
     free(repository->base);
+    free(repository->mirror_url);
     free(repository->ca_file);
     free(repository->client_cert);
     free(repository->client_key);

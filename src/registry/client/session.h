@@ -13,6 +13,7 @@ struct registry_repository {
     char *ca_file;                  // NULL: the system's only
     char *client_cert, *client_key; // both or none
     char **insecure;
+    char *mirror_url;   // what options.mirror_url points at
     bool is_unverified; // this registry is in the list
     char **mount_from;
     char *given_identity_token; // by a token server that was asked without a repository; guarded by auth_lock
@@ -29,6 +30,10 @@ struct registry_repository {
 
 struct transfer *session_take_transfer(struct registry_repository *repository);
 void session_give_transfer(struct registry_repository *repository, struct transfer *transfer);
+
+// Something failed in a way that may pass: wait before the try after `tries` failed ones. False: not again (too often, told to wait
+// too long, or cancelled).
+bool session_wait(struct registry_repository *repository, const struct transfer *transfer, unsigned tries);
 
 // GET base + path with authorization and redirects; the head is there when this returns 0 and `status` is
 // 2xx. Other statuses are errors, in the words of the registry's own error document where it sent one.
@@ -47,6 +52,9 @@ struct session_request {
     void *sent_context;
     bool is_unconditional; // sent even when the work it belongs to has been cancelled
 };
+// The same, tried again while it fails in a way that may pass.
+int session_get_patiently(struct registry_repository *repository, struct transfer *transfer, const char *path,
+                          char *const *headers, struct error *err);
 // The same for any method and with a body; 2xx is success, redirects are followed. A stream is never sent
 // twice: a challenge or redirect in its midst is an error. *ret_url (may be NULL): owned, where the answer came from.
 int session_send(struct registry_repository *repository, struct transfer *transfer,

@@ -98,6 +98,7 @@ void transfer_end(struct transfer *transfer)
     free(TAKE_PTR(transfer->url));
     free(TAKE_PTR(transfer->location));
     free(TAKE_PTR(transfer->content_type));
+    free(TAKE_PTR(transfer->link));
     auth_challenge_done(&transfer->challenge);
     str_done(&transfer->buffer);
     transfer->taken = 0;
@@ -138,11 +139,25 @@ static void begin_head(struct transfer *transfer, const char *line)
     transfer->status = digits && parse_u32(digits, 999, &status) ? (int)status : 0;
     transfer->content_length = -1;
     transfer->content_range_from = 0;
+    transfer->retry_after_s = 0;
     transfer->received = -1;
     transfer->chunk_min = 0;
     free(TAKE_PTR(transfer->location));
     free(TAKE_PTR(transfer->content_type));
+    free(TAKE_PTR(transfer->link));
     auth_challenge_done(&transfer->challenge);
+}
+
+// Seconds, or a date (RFC 9110 section 10.2.3); 0 when it is neither or past.
+static unsigned retry_after(const char *value)
+{
+    uint32_t seconds;
+    if (parse_u32(value, UINT32_MAX, &seconds))
+        return seconds;
+    struct tm tm = { 0 };
+    const char *end = strptime(value, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+    int64_t left = end && *end == '\0' ? timegm(&tm) - time_now_ns() / NS_PER_S : 0;
+    return left > 0 && left < UINT32_MAX ? (unsigned)left : 0;
 }
 
 static void keep_header(struct transfer *transfer, const char *name, const char *value)
@@ -156,6 +171,10 @@ static void keep_header(struct transfer *transfer, const char *name, const char 
     } else if (strcasecmp(name, "content-length") == 0) {
         if (!parse_i64(value, 0, INT64_MAX, &transfer->content_length))
             transfer->content_length = -1;
+    } else if (strcasecmp(name, "link") == 0) {
+        free_and_strdup(&transfer->link, value);
+    } else if (strcasecmp(name, "retry-after") == 0) {
+        transfer->retry_after_s = retry_after(value);
     } else if (strcasecmp(name, "content-range") == 0 && strncasecmp(value, "bytes ", 6) == 0) {
         CLEANUP(cleanup_free) char *from = xstrndup(value + 6, strspn(value + 6, "0123456789"));
         if (!parse_u64(from, UINT64_MAX, &transfer->content_range_from))
@@ -274,6 +293,25 @@ static int transfer_failure(const struct transfer *transfer, const char *cause, 
     for (char *c = method + 1; method[0] && *c; c++)
         *c = (char)tolower((unsigned char)*c);
     return error_set(err, ERROR_UNAVAILABLE, "%s \"%s\": %s", method, transfer->url, text);
+}
+
+bool transfer_is_transient(const struct transfer *transfer)
+{
+    int status = transfer->status;
+    if (transfer->has_head && status >= 400)
+        return status == 429 || status == 500 || status == 502 || status == 503 || status == 504;
+    switch ((int)transfer->result) {
+    case CURLE_OK: // no result yet: the peer was silent for too long
+    case CURLE_COULDNT_CONNECT:
+    case CURLE_OPERATION_TIMEDOUT:
+    case CURLE_GOT_NOTHING:
+    case CURLE_PARTIAL_FILE:
+    case CURLE_RECV_ERROR:
+    case CURLE_SEND_ERROR:
+        return true;
+    default:
+        return false;
+    }
 }
 
 bool host_is_loopback(const char *host)
@@ -422,6 +460,7 @@ int transfer_begin(struct transfer *transfer, const struct transfer_request *req
     transfer->url = xstrdup(request->url);
     transfer->result = CURLE_OK;
     transfer->status = 0;
+    transfer->retry_after_s = 0;
     transfer->detail[0] = '\0';
     transfer->sent = 0;
     transfer->stream_failed = 0;

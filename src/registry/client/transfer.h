@@ -54,9 +54,10 @@ struct transfer {
 
     // The response's head:
     int status;
-    char *location, *content_type;
+    char *location, *content_type, *link;
     int64_t content_length;      // -1: not said
     uint64_t content_range_from; // of 206
+    unsigned retry_after_s;      // 0: not said
     int64_t received;   // bytes of an upload that the registry has ("Range: 0-N" is N + 1); -1: not said
     uint64_t chunk_min; // OCI-Chunk-Min-Length; 0: not said
     struct auth_challenge challenge;
@@ -75,6 +76,9 @@ int transfer_begin(struct transfer *transfer, const struct transfer_request *req
 ssize_t transfer_read(struct transfer *transfer, void *bytes, size_t n, struct error *err);
 // The whole body, at most max bytes (then ERROR_INVALID "... larger than ..."), appended.
 int transfer_read_all(struct transfer *transfer, size_t max, struct str *out, struct error *err);
+// Is what went wrong likely to pass: a connection refused, reset or cut short, a silent peer, "too many requests", a server's
+// own trouble?
+bool transfer_is_transient(const struct transfer *transfer);
 // Done with this exchange; connections are kept when the body was read to its end.
 void transfer_end(struct transfer *transfer);
 

@@ -150,6 +150,35 @@ static void help_names_every_option(void **state)
     free(help);
 }
 
+static void registries(void **state)
+{
+    (void)state;
+    struct daemon_options o;
+    struct error err;
+    assert_int_equal(parse(&o, &err,
+                           "{\"registries\": {\"quay.io\": {\"mirrors\": [\"https://m.example\"]},"
+                           "\"plain.example:5000\": {\"insecure\": true}}, \"registry-mirrors\": "
+                           "[\"https://hub.example/\"]}",
+                           ""),
+                     0);
+    assert_int_equal(o.registries.count, 3);
+    assert_string_equal(registry_rules_find(&o.registries, "quay.io", "x")->mirrors[0].url,
+                        "https://m.example");
+    assert_true(strv_contains(o.insecure_registries, "plain.example:5000"));
+    assert_int_equal(strv_len(o.hub_mirrors), 1);
+    assert_string_equal(o.hub_mirrors[0], "https://hub.example/");
+    daemon_options_done(&o);
+
+    assert_int_equal(parse(&o, &err, "{\"registries\": {\"quay.io\": {\"mirror\": []}}}", ""), -1);
+    assert_non_null(strstr(err.message, "registries: quay.io: unknown member \"mirror\""));
+    daemon_options_done(&o);
+    assert_int_equal(parse(&o, &err, NULL, "--registries /nonexistent"), -1);
+    daemon_options_done(&o);
+    assert_int_equal(parse(&o, &err, NULL, "--registry-mirror hub.example"), -1);
+    assert_string_equal(err.message, "invalid mirror: unsupported scheme in \"hub.example\"");
+    daemon_options_done(&o);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -158,6 +187,7 @@ int main(void)
         cmocka_unit_test(the_file_counts_and_conflicts_are_errors),
         cmocka_unit_test(nonsense_is_refused),
         cmocka_unit_test(help_names_every_option),
+        cmocka_unit_test(registries),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
