@@ -49,9 +49,15 @@ static int check_entry(const struct network_info *n, const json_t *entry, struct
                              "only when connecting to networks with user configured subnets",
                              n->name);
     }
-    if (json_array_size(json_get_array(ipam, "LinkLocalIPs")))
-        return error_set(err, ERROR_UNSUPPORTED,
-                         "link-local addresses (IPAMConfig.LinkLocalIPs) are not supported yet");
+    CLEANUP(strv_freep) char **link_locals = json_get_strv(ipam, "LinkLocalIPs");
+    for (size_t i = 0; link_locals && link_locals[i]; i++) {
+        struct ip_address address;
+        if (!ip_parse(link_locals[i], &address) || !ip_is_link_local(&address))
+            return error_set(err, ERROR_INVALID,
+                             "invalid config for network %s: invalid endpoint settings:\ninvalid link-local "
+                             "IP address: %s",
+                             n->name, link_locals[i]);
+    }
     if (n->is_predefined && json_array_size(json_get_array(entry, "Aliases")))
         return error_set(err, ERROR_INVALID,
                          "network-scoped aliases are only supported for user-defined networks");
@@ -375,6 +381,7 @@ static int reserve_one(struct container *c, const struct network_info *n, const 
     char *name CLEANUP(cleanup_free) = own_name(c), interface[16];
     char **names CLEANUP(strv_freep) = names_on(c, name, n, entry);
     const json_t *ipam = json_get_object(entry, "IPAMConfig");
+    char **link_locals CLEANUP(strv_freep) = json_get_strv(ipam, "LinkLocalIPs");
     name_interface(entry, number, interface);
     const struct network_request request = { .container_id = c->id,
                                              .container_name = name,
@@ -385,7 +392,8 @@ static int reserve_one(struct container *c, const struct network_info *n, const 
                                              .ip6 = json_get_string(ipam, "IPv6Address", NULL),
                                              .ports = c->config.ports,
                                              .port_count = has_ports ? c->config.port_count : 0,
-                                             .names = names };
+                                             .names = names,
+                                             .link_locals = link_locals };
     return network_reserve(c->service->networks, &request, ret, err);
 }
 
@@ -530,6 +538,8 @@ static json_t *endpoint_document(const struct network_endpoint *e)
     json_object_set_new(d, "ports", ports);
     if (strv_len(e->names))
         json_object_set_new(d, "names", json_from_strv(e->names));
+    if (strv_len(e->link_locals))
+        json_object_set_new(d, "linkLocals", json_from_strv(e->link_locals));
     return d;
 }
 
@@ -567,6 +577,7 @@ static void load_endpoint(const struct container *c, const json_t *d, struct net
     copy_text(e->gateway6, sizeof e->gateway6, d, "gateway6");
     copy_text(e->mac, sizeof e->mac, d, "mac");
     e->names = json_get_strv(d, "names");
+    e->link_locals = json_get_strv(d, "linkLocals");
     e->ports = xcalloc(json_array_size(ports) + 1, sizeof *e->ports);
     json_array_foreach(ports, i, port)
     {

@@ -16,8 +16,9 @@ void network_endpoint_done(struct network_endpoint *endpoint)
 {
     free(endpoint->ports);
     strv_free(endpoint->names);
+    strv_free(endpoint->link_locals);
     endpoint->ports = NULL;
-    endpoint->names = NULL;
+    endpoint->names = endpoint->link_locals = NULL;
     endpoint->port_count = 0;
 }
 
@@ -26,6 +27,7 @@ struct network_endpoint network_endpoint_copy(const struct network_endpoint *e)
     struct network_endpoint copy = *e;
     copy.ports = e->port_count > 0 ? xmemdup(e->ports, e->port_count * sizeof *e->ports) : NULL;
     copy.names = strv_copy(e->names);
+    copy.link_locals = strv_copy(e->link_locals);
     return copy;
 }
 
@@ -267,6 +269,7 @@ static void describe(const struct network *n, const struct network_request *q, s
     if (n->driver == NETWORK_BRIDGE)
         snprintf(e->host_interface, sizeof e->host_interface, "veth%.7s", e->endpoint_id);
     e->names = strv_copy(q->names);
+    e->link_locals = strv_copy(q->link_locals);
     choose_mac(q, e);
 }
 
@@ -421,6 +424,7 @@ static int restore_one(struct network_service *s, const struct network_endpoint 
         return -1;
     own.ports = NULL;
     own.names = strv_copy(e->names);
+    own.link_locals = strv_copy(e->link_locals);
     own.port_count = 0;
     if (endpoint_claim_ports(s, n, e->ports, e->port_count, true, &own, err) < 0) {
         network_endpoint_done(&own);

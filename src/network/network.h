@@ -101,8 +101,8 @@ struct network_endpoint {
     bool is_way_out, is_way_out6; // the default routes go through its gateways; set by the caller before plug
     struct network_port *ports;   // host_port filled in
     size_t port_count;
-    char **
-        names; // strv: what others on the network find it by, the first is what its address is called; NULL: nothing
+    char **link_locals; // strv: further addresses of its interface, or NULL
+    char **names;       // strv: what others find it by, the first is what its address is called; or NULL
 };
 void network_endpoint_done(struct network_endpoint *endpoint);
 // A deep copy.
@@ -115,7 +115,8 @@ struct network_request {
     const char *mac, *ip, *ip6; // NULL: choose
     const struct network_port *ports;
     size_t port_count;
-    char *const *names; // strv or NULL
+    char *const *names;       // strv or NULL
+    char *const *link_locals; // strv or NULL
 };
 
 // Reserve addresses and ports. ERROR_NOT_FOUND "network x not found"; ERROR_INVALID for addresses outside;

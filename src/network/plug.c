@@ -186,6 +186,16 @@ static void add_family(struct link_setup *setup, const char *ip, uint8_t length,
         setup->gateways[setup->gateway_count++] = way;
 }
 
+static void add_link_locals(struct link_setup *setup, char *const *texts)
+{
+    for (size_t i = 0; texts && texts[i] && setup->address_count < LINK_ADDRESSES_MAX; i++) {
+        struct ip_address address;
+        if (ip_parse(texts[i], &address))
+            setup->addresses[setup->address_count++] =
+                (struct ip_prefix){ address, address.family == AF_INET6 ? 64 : 16 };
+    }
+}
+
 // Layer 3 of ipvlan has no neighbours to ask: the default route is the interface itself.
 static int add_bare_routes(const struct network_endpoint *e, int fd, unsigned index)
 {
@@ -203,6 +213,7 @@ static int configure_inside(const struct network_service *s, const struct networ
     bool is_layer3 = n->driver == NETWORK_IPVLAN && n->mode != IPVLAN_MODE_L2;
     add_family(&setup, e->ip, e->prefix_length, e->gateway, e->is_way_out && !is_layer3);
     add_family(&setup, e->ip6, e->prefix6_length, e->gateway6, e->is_way_out6 && !is_layer3);
+    add_link_locals(&setup, e->link_locals);
     int fd CLEANUP(cleanup_close) = open_inside(s, e, sysctls, netns_fd, err);
     if (fd < 0)
         return -1;

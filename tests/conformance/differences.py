@@ -3,7 +3,6 @@ here that works."""
 
 CLIENT = "not checked: the docker command does this by itself, the engine sees a bind and a copied file"
 BUILD = "building images is not there yet"
-NETWORKS = "networks of one's own are not there yet: bridge, host, none and container:NAME are"
 
 DIFFERENCES = {
     "docker run --use-api-socket": CLIENT,
@@ -11,8 +10,4 @@ DIFFERENCES = {
     "Endpoint POST /build/cancel": BUILD,
     "Endpoint POST /session": BUILD + "; this is BuildKit's",
     "Endpoint POST /grpc": BUILD + "; this is BuildKit's",
-    "Endpoint POST /networks/create": NETWORKS,
-    "Endpoint POST /networks/{id}/connect": NETWORKS,
-    "Endpoint POST /networks/{id}/disconnect": NETWORKS,
-    "Endpoint DELETE /networks/{id}": NETWORKS,
 }

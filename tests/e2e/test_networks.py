@@ -164,6 +164,14 @@ def test_fixed_addresses(networks, busybox):
                   "ip addr show eth0 | grep 10.80.0.51/24 && grep 02:00:00:00:00:51 /sys/class/net/eth0/address")
 
 
+def test_link_local_addresses(networks, busybox):
+    engine = networks
+    shown = engine.docker("run", "--rm", "--link-local-ip", "169.254.7.7", "busybox", "ip", "addr", "show", "eth0").stdout
+    assert "169.254.7.7/16" in shown and "172.17." in shown
+    refused = engine.docker("run", "--rm", "--link-local-ip", "10.0.0.9", "busybox", "true", check=False)
+    assert refused.returncode == 125 and "invalid link-local IP address: 10.0.0.9" in refused.stderr
+
+
 def test_ipv6(networks, busybox):
     engine = networks
     engine.docker("network", "create", "--ipv6", "--subnet", "fd00:77::/64", "six")
