@@ -183,6 +183,7 @@ def test_images(engine, busybox, tmp_path):
     assert engine.skiff("rmi", "other.example/b:v1").stdout == "Untagged: other.example/b:v1\n"
     assert "other.example/b:v1" in engine.skiff("load", "-i", tmp_path / "b.tar").stdout
     assert engine.skiff("inspect", "--type", "image", "-f", "{{.Id}}", "other.example/b:v1").stdout.strip() == image
+    assert engine.skiff("inspect", "-f", "{{.Id}}", "other.example/b:v1").stdout.strip() == image  # asked as a container's name first
     assert "IMAGE" in engine.skiff("history", "other.example/b:v1").stdout.splitlines()[0]
     engine.skiff("image", "rm", "other.example/b:v1")
 
