@@ -1,22 +1,46 @@
 #include "image/place.h"
 
 #include "base/mem.h"
+#include "oci/registries.h"
 #include "registry/client/upload.h"
+
+struct registry_credentials image_place_credentials(const struct registry_auth *auth)
+{
+    if (!auth)
+        return (struct registry_credentials){ 0 };
+    return (struct registry_credentials){ .username = auth->username,
+                                          .password = auth->password,
+                                          .identity_token = auth->identity_token,
+                                          .registry_token = auth->registry_token };
+}
+
+struct registry_options image_place_options(const struct image_service *images)
+{
+    return (struct registry_options){ .insecure = images->options.insecure_registries,
+                                      .certificates_root = "/etc/docker/certs.d" };
+}
+
+int image_place_check(const struct image_service *images, const char *domain, const char *repository,
+                      struct error *err)
+{
+    const struct registry_rules *rules = images->options.registries;
+    if (!rules || !registry_rules_forbid(rules, domain, repository))
+        return 0;
+    return error_set(err, ERROR_DENIED,
+                     "%s/%s refused: the registry is blocked by this engine's configuration", domain,
+                     repository);
+}
 
 int image_place_open(struct image_service *images, const struct reference *reference,
                      const struct registry_auth *auth, bool is_push, char *const *mount_from,
                      struct registry_repository **ret, struct error *err)
 {
-    struct registry_credentials credentials = { 0 };
-    const struct registry_options options = { .insecure = images->options.insecure_registries,
-                                              .certificates_root = "/etc/docker/certs.d",
-                                              .is_push = is_push,
-                                              .mount_from = mount_from };
-    if (auth)
-        credentials = (struct registry_credentials){ .username = auth->username,
-                                                     .password = auth->password,
-                                                     .identity_token = auth->identity_token,
-                                                     .registry_token = auth->registry_token };
+    const struct registry_credentials credentials = image_place_credentials(auth);
+    struct registry_options options = image_place_options(images);
+    options.is_push = is_push;
+    options.mount_from = mount_from;
+    if (image_place_check(images, reference->domain, reference->repository, err) < 0)
+        return -1;
     return registry_open(reference->domain, reference->repository, &credentials, &options, ret, err);
 }
 

@@ -4,6 +4,13 @@
 #include "image/image_internal.h"
 #include "registry/client/client.h"
 
+// What every connection to a registry begins with. auth NULL: anonymous.
+struct registry_credentials image_place_credentials(const struct registry_auth *auth);
+struct registry_options image_place_options(const struct image_service *images);
+// ERROR_DENIED when the configuration blocks the repository (oci/registries.h), for whatever purpose.
+int image_place_check(const struct image_service *images, const char *domain, const char *repository,
+                      struct error *err);
+
 // auth NULL: anonymous. is_push: with the right to write; mount_from: strv of repositories of the same registry that blobs may be
 // mounted from, or NULL. Errors as registry_open.
 int image_place_open(struct image_service *images, const struct reference *reference,

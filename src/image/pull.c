@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "codec/json.h"
+#include "image/place.h"
 #include "image/pull_internal.h"
 #include "image/signature.h"
 #include "store/content.h"
@@ -240,18 +241,14 @@ static int open_repository(struct pull *pull, const struct registry_auth *auth, 
 {
     CLEANUP(str_done) struct str password = STR_INIT;
     struct registry_credentials credentials = { 0 };
-    struct registry_options options = { .insecure = pull->images->options.insecure_registries,
-                                        .certificates_root = "/etc/docker/certs.d",
-                                        .mirror_url = pull->mirror ? pull->mirror->url : NULL,
-                                        .is_cancelled = pull_is_stopped,
-                                        .context = pull };
+    struct registry_options options = image_place_options(pull->images);
+    options.mirror_url = pull->mirror ? pull->mirror->url : NULL;
+    options.is_cancelled = pull_is_stopped;
+    options.context = pull;
     if (pull->mirror && mirror_credentials(pull->mirror, &credentials, &password, err) < 0)
         return -1;
-    if (auth && !pull->mirror)
-        credentials = (struct registry_credentials){ .username = auth->username,
-                                                     .password = auth->password,
-                                                     .identity_token = auth->identity_token,
-                                                     .registry_token = auth->registry_token };
+    if (!pull->mirror)
+        credentials = image_place_credentials(auth);
     int r = registry_open(pull->reference.domain, pull->reference.repository, &credentials, &options,
                           &pull->repository, err);
     if (password.len)
@@ -322,16 +319,6 @@ static int pull_from_source(struct pull *pull, const struct registry_auth *auth,
 }
 
 // --- sources
-static int refuse_blocked(const struct pull *pull, struct error *err)
-{
-    const struct registry_rules *rules = pull->images->options.registries;
-    if (!rules || !registry_rules_forbid(rules, pull->reference.domain, pull->reference.repository))
-        return 0;
-    return error_set(err, ERROR_DENIED,
-                     "pull of %s refused: the registry is blocked by this engine's configuration",
-                     pull->familiar);
-}
-
 // Is it worth asking somebody else?
 static bool is_the_sources_fault(const struct pull *pull, const struct error *err)
 {
@@ -346,7 +333,7 @@ static int from_sources(struct pull *pull,
     const struct registry_rules *rules = pull->images->options.registries;
     const struct registry_rule *rule =
         rules ? registry_rules_find(rules, pull->reference.domain, pull->reference.repository) : NULL;
-    if (refuse_blocked(pull, err) < 0)
+    if (image_place_check(pull->images, pull->reference.domain, pull->reference.repository, err) < 0)
         return -1;
     for (size_t i = 0; rule && i < rule->mirror_count; i++) {
         pull->mirror = &rule->mirrors[i];

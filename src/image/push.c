@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 #include "codec/json.h"
+#include "image/place.h"
 #include "image/push_internal.h"
 #include "store/meta.h"
 
@@ -85,25 +86,20 @@ static int push_init(struct push *push, struct image_service *images, const char
 
 struct registry_credentials push_credentials(const struct push *push, const char *domain)
 {
-    const struct registry_auth *auth = push->auth;
-    if (!auth || !streq(domain, push->reference.domain))
-        return (struct registry_credentials){ 0 };
-    return (struct registry_credentials){ .username = auth->username,
-                                          .password = auth->password,
-                                          .identity_token = auth->identity_token,
-                                          .registry_token = auth->registry_token };
+    return image_place_credentials(streq(domain, push->reference.domain) ? push->auth : NULL);
 }
 
 int push_open(struct push *push, const char *domain, const char *repository, bool is_target,
               char *const *mount_from, struct registry_repository **ret, struct error *err)
 {
     struct registry_credentials credentials = push_credentials(push, domain);
-    struct registry_options options = { .insecure = push->images->options.insecure_registries,
-                                        .certificates_root = "/etc/docker/certs.d",
-                                        .is_push = is_target,
-                                        .mount_from = mount_from,
-                                        .is_cancelled = push_is_stopped,
-                                        .context = push };
+    struct registry_options options = image_place_options(push->images);
+    options.is_push = is_target;
+    options.mount_from = mount_from;
+    options.is_cancelled = push_is_stopped;
+    options.context = push;
+    if (image_place_check(push->images, domain, repository, err) < 0)
+        return -1;
     return registry_open(domain, repository, &credentials, &options, ret, err);
 }
 

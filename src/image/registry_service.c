@@ -3,26 +3,11 @@
 #include "base/mem.h"
 #include "codec/json.h"
 #include "image/image_internal.h"
+#include "image/place.h"
 #include "oci/image.h"
 #include "registry/client/account.h"
 
 #include <string.h>
-
-static struct registry_credentials credentials_of(const struct registry_auth *auth)
-{
-    if (!auth)
-        return (struct registry_credentials){ 0 };
-    return (struct registry_credentials){ .username = auth->username,
-                                          .password = auth->password,
-                                          .identity_token = auth->identity_token,
-                                          .registry_token = auth->registry_token };
-}
-
-static struct registry_options options_of(struct image_service *images)
-{
-    return (struct registry_options){ .insecure = images->options.insecure_registries,
-                                      .certificates_root = "/etc/docker/certs.d" };
-}
 
 // --- login
 // "https://index.docker.io/v1/" -> "docker.io", "https://host:1/x" -> "host:1". Owned.
@@ -39,8 +24,8 @@ int image_registry_login(struct image_service *images, const char *server, const
                          char **ret_identity_token, struct error *err)
 {
     CLEANUP(cleanup_free) char *domain = domain_of(server ? server : "");
-    struct registry_credentials credentials = credentials_of(auth);
-    struct registry_options options = options_of(images);
+    struct registry_credentials credentials = image_place_credentials(auth);
+    struct registry_options options = image_place_options(images);
     *ret_identity_token = NULL;
     return registry_login(domain, &credentials, &options, ret_identity_token, err);
 }
@@ -87,8 +72,8 @@ int image_registry_search(struct image_service *images, const struct image_searc
     CLEANUP(cleanup_free) char *domain = split_term(search->term, &words);
     CLEANUP(str_done) struct str answer = STR_INIT;
     CLEANUP(json_cleanup) json_t *document = NULL;
-    struct registry_credentials credentials = credentials_of(auth);
-    struct registry_options options = options_of(images);
+    struct registry_credentials credentials = image_place_credentials(auth);
+    struct registry_options options = image_place_options(images);
     if (registry_search(domain, words, search->limit, &credentials, &options, &answer, err) < 0)
         return -1;
     if (json_parse(answer.ptr, answer.len, &document, err) < 0)
@@ -168,10 +153,11 @@ int image_registry_inspect(struct image_service *images, const char *name, const
                            json_t **ret, struct error *err)
 {
     CLEANUP(reference_done) struct reference reference = { 0 };
-    struct registry_credentials credentials = credentials_of(auth);
-    struct registry_options options = options_of(images);
+    struct registry_credentials credentials = image_place_credentials(auth);
+    struct registry_options options = image_place_options(images);
     struct registry_repository *repository = NULL;
     if (reference_parse(name, 1, &reference, err) < 0 ||
+        image_place_check(images, reference.domain, reference.repository, err) < 0 ||
         registry_open(reference.domain, reference.repository, &credentials, &options, &repository, err) < 0)
         return -1;
     int r = inspect(repository, reference.digest ? reference.digest : reference.tag, ret, err);

@@ -11,7 +11,7 @@ import urllib.parse
 
 import pytest
 
-from engine import UnixConnection, wait_until
+from engine import busybox_tar, UnixConnection, wait_until
 from registry import BadRegistry, Image, digest, free_port, tar_of
 from test_pull import error_of, pull, two_layers, unique
 
@@ -123,7 +123,12 @@ def test_blocked(world):
     engine = world.start({f"{origin.host}/bad": {"blocked": True}})
     origin.rules()
     status, lines = pull(engine, name)
-    assert status == 403 and lines[0]["message"] == f"pull of {name} refused: the registry is blocked by this engine's configuration"
+    refusal = f"{origin.host}/bad/app refused: the registry is blocked by this engine's configuration"
+    assert status == 403 and lines[0]["message"] == refusal
+    engine.import_image(busybox_tar(), name)  # nothing goes there either
+    pushed = engine.skiff("push", name, check=False)
+    assert pushed.returncode == 1 and refusal in pushed.stderr
+    assert engine.api("GET", f"/distribution/{name}/json")[0] == 403
     assert not origin.requests()
     assert "error" not in pull(engine, fine)[1][-1]
 
