@@ -297,7 +297,7 @@ static int set_json(struct daemon_options *o, const struct option *option, const
     case OPTION_RULES:
         if (json_is_object(value))
             return registry_rules_add(&o->registries, value, err);
-        // fallthrough
+        __attribute__((fallthrough)); // a file's name
     case OPTION_STRING:
     case OPTION_LEVEL:
         if ((is_fine = json_is_string(value)))

@@ -42,9 +42,9 @@ static void add(struct extents *e, uint64_t physical, uint64_t length, uint32_t 
 
 uint64_t extents_add_file(struct extents *e, int fd, uint32_t owner)
 {
-    struct {
-        struct fiemap map;
-        struct fiemap_extent extents[AT_ONCE];
+    union {
+        struct fiemap map; // with its extents behind it
+        char room[sizeof(struct fiemap) + AT_ONCE * sizeof(struct fiemap_extent)];
     } ask;
     uint64_t total = 0, from = 0;
     for (bool is_last = false; !is_last;) {
@@ -56,7 +56,7 @@ uint64_t extents_add_file(struct extents *e, int fd, uint32_t owner)
         if (ioctl(fd, FS_IOC_FIEMAP, &ask.map) < 0 || ask.map.fm_mapped_extents == 0)
             break;
         for (unsigned i = 0; i < ask.map.fm_mapped_extents; i++) {
-            const struct fiemap_extent *x = &ask.extents[i];
+            const struct fiemap_extent *x = &ask.map.fm_extents[i];
             is_last |= (x->fe_flags & FIEMAP_EXTENT_LAST) != 0;
             from = x->fe_logical + x->fe_length;
             if (x->fe_flags & (FIEMAP_EXTENT_UNKNOWN | FIEMAP_EXTENT_DELALLOC | FIEMAP_EXTENT_NOT_ALIGNED))

@@ -165,22 +165,25 @@ static int note_contents(struct dedup *d, struct candidate *c)
 static int share(struct dedup *d, const struct candidate *from, const struct candidate *to)
 {
     int source CLEANUP(cleanup_close) = open_file(d, from), target CLEANUP(cleanup_close) = open_file(d, to);
-    struct {
-        struct file_dedupe_range head;
-        struct file_dedupe_range_info info;
-    } ask = { .head = { .dest_count = 1 }, .info = { .dest_fd = target } };
+    union {
+        struct file_dedupe_range head; // with its one target behind it
+        char room[sizeof(struct file_dedupe_range) + sizeof(struct file_dedupe_range_info)];
+    } ask = { .room = { 0 } };
+    struct file_dedupe_range_info *info = &ask.head.info[0];
+    ask.head.dest_count = 1;
+    info->dest_fd = target;
     if (source < 0 || target < 0)
         return source < 0 ? source : target;
-    for (uint64_t at = 0; at < from->size; at += ask.info.bytes_deduped) {
-        ask.head.src_offset = ask.info.dest_offset = at;
+    for (uint64_t at = 0; at < from->size; at += info->bytes_deduped) {
+        ask.head.src_offset = info->dest_offset = at;
         ask.head.src_length = from->size - at < AT_ONCE ? from->size - at : AT_ONCE;
-        ask.info.bytes_deduped = 0;
-        ask.info.status = 0;
+        info->bytes_deduped = 0;
+        info->status = 0;
         if (ioctl(source, FIDEDUPERANGE, &ask) < 0)
             return -errno;
-        if (ask.info.status < 0)
-            return ask.info.status;
-        if (ask.info.status == FILE_DEDUPE_RANGE_DIFFERS || ask.info.bytes_deduped == 0)
+        if (info->status < 0)
+            return info->status;
+        if (info->status == FILE_DEDUPE_RANGE_DIFFERS || info->bytes_deduped == 0)
             return 0;
     }
     return 1;
