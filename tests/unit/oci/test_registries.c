@@ -106,8 +106,8 @@ static void refuses(void **state)
         "{\"host\": {\"mirrors\": [\"https:///x\"]}}",
         "{\"host\": {\"mirrors\": [\"https://x?y\"]}}",
         "{\"host\": {\"mirrors\": [{\"url\": \"https://x\", \"username\": \"u\"}]}}",
-        "{\"host\": {\"mirrors\": [{\"url\": \"https://x\", \"username\": \"u\", \"password-file\": "
-        "\"a\"}]}}",
+        ("{\"host\": {\"mirrors\": [{\"url\": \"https://x\", \"username\": \"u\", \"password-file\": "
+         "\"a\"}]}}"),
         "{\"host\": {\"mirrors\": [{\"url\": \"https://x\", \"token\": \"t\"}]}}",
         "{\"host\": {\"blocked\": \"yes\"}}",
         "{\"*.host\": {\"insecure\": true}}",
