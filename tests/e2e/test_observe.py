@@ -407,18 +407,15 @@ def test_shared_size_is_exact(fresh_engine):
         images = engine.api("GET", path)[2]
         images = images["Images"] if "Images" in images else images
         return {i["RepoTags"][0]: (i["Size"], i["SharedSize"]) for i in images}
-    for path in ("/images/json?shared-size=1", "/v1.42/images/json?shared-size=true", "/v1.51/system/df"):
+    for path in ("/images/json?shared-size=1", "/v1.42/images/json?shared-size=true"):
         assert sizes(path) == expected, path
     for path in ("/images/json", "/v1.41/images/json?shared-size=1", "/images/json?shared-size=0"):
         assert {shared for _, shared in sizes(path).values()} == {-1}, path
     # what a filter leaves out is shared all the same
     filters = urllib.parse.quote(json.dumps({"reference": ["two"]}))
     assert sizes(f"/images/json?shared-size=1&filters={filters}") == {"two:1": (1200, 1000)}
-    df = engine.api("GET", "/v1.51/system/df")[2]
-    assert df["LayersSize"] == 1000 + 200 + 30 + 7 == 1000 + sum(size - shared for size, shared in expected.values())
-    for command in (engine.docker, engine.skiff):
-        lines = {line.split()[0]: line for line in command("system", "df", "-v").stdout.splitlines() if ":" not in line and line}
-        assert re.search(r"1\.2kB +1kB +200B", lines["two"]) and re.search(r"7B +0B +7B", lines["alone"]), lines
+    on_disk = sizes("/v1.51/system/df")  # in blocks (test_store_care.py holds it against du), shared by the same images
+    assert on_disk["alone:1"][1] == 0 and len({on_disk[name][1] for name in ("one:1", "two:1", "three:1")} - {0}) == 1
     engine.docker("rmi", "two:1", "three:1")
     assert sizes("/images/json?shared-size=1") == {"one:1": (1000, 0), "alone:1": (7, 0)}
 

@@ -305,6 +305,7 @@ def test_a_paused_container(engine, busybox, tmp_path):
 
 def test_a_mount_that_is_in_use(engine, busybox, tmp_path):
     start(engine, "box", "-v", f"{tmp_path}:/data", command="cd /data; exec sleep 1000")
+    wait_until(lambda: "sleep" in engine.docker("exec", "box", "cat", "/proc/1/comm").stdout)
     status, message = update(engine, "box", check=False, MountsRemove=["/data"])
     pid = inspect(engine, "box")["State"]["Pid"]
     assert status == 409 and f"mount /data is busy: in use by process {pid} (sleep)" in message
