@@ -15,7 +15,9 @@ enum {
     TTL_S = 5, // of our own names: replicas come and go
     CLIENTS_MAX = 32,
     CLIENT_IDLE_S = 10,
-    QUERY_MAX = 1024
+    QUERY_MAX = 1024,
+    UNREAD_MAX = 64 * 1024,       // of answers: more questions wait until the client has read some
+    UNREAD_REFUSED = 1024 * 1024, // with those that were under way: it will not read them
 };
 
 // --- our own names
@@ -139,6 +141,8 @@ static void client_free(struct netd *d, struct client *c)
 
 static bool client_flush(struct netd *d, struct client *c)
 {
+    if (c->out.len > UNREAD_REFUSED)
+        return false;
     while (c->out.len > 0) {
         ssize_t n = send(c->watch.fd, c->out.ptr, c->out.len, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (n < 0 && errno == EAGAIN)
@@ -147,7 +151,7 @@ static bool client_flush(struct netd *d, struct client *c)
             return false;
         str_consume(&c->out, (size_t)n);
     }
-    watch_change(d, &c->watch, EPOLLIN | (c->out.len > 0 ? EPOLLOUT : 0));
+    watch_change(d, &c->watch, (c->out.len < UNREAD_MAX ? EPOLLIN : 0) | (c->out.len > 0 ? EPOLLOUT : 0));
     return true;
 }
 
@@ -241,7 +245,7 @@ void asker_answer(struct netd *d, const struct asker *to, const uint8_t *message
     str_append_n(&to->client->out, length, sizeof length);
     str_append_n(&to->client->out, message, n);
     watch_change(d, &to->client->watch,
-                 EPOLLIN | EPOLLOUT); // a turn later: the client must not go under its caller's feet
+                 EPOLLOUT); // a turn later: the client must not go under its caller's feet
 }
 
 // --- what skiffd says

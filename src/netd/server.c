@@ -33,7 +33,10 @@ void watch_remove(struct netd *d, struct watch *w)
     for (int i = d->event_at; i < d->event_count; i++)
         if (d->events[i].data.ptr == w)
             d->events[i].data.ptr = NULL;
-    w->fd = fd_close(w->fd); // which takes it out of the set
+    // Closing would not take it out of the set while another process has the socket: skiffd, or a child of its before exec.
+    if (w->fd >= 0)
+        epoll_ctl(d->epoll_fd, EPOLL_CTL_DEL, w->fd, NULL);
+    w->fd = fd_close(w->fd);
 }
 
 // --- what skiffd says
@@ -41,17 +44,17 @@ void watch_remove(struct netd *d, struct watch *w)
 // Containers that were not named between BEGIN and END are gone.
 static void forget_untold(struct netd *d)
 {
-    bool is_changed = true;
-    while (is_changed) { // a map must not change while it is walked
-        const struct map_entry *e;
-        is_changed = false;
-        for (size_t at = 0; !is_changed && (e = map_next(&d->resolvers, &at));) {
-            struct resolver *r = e->value;
-            is_changed = r->generation != d->generation;
-            if (is_changed)
-                resolver_remove(d, r);
-        }
+    // A map must not change while it is walked.
+    struct resolver **untold CLEANUP(cleanup_free) = xcalloc(d->resolvers.len + 1, sizeof(struct resolver *));
+    const struct map_entry *e;
+    size_t n = 0;
+    for (size_t at = 0; (e = map_next(&d->resolvers, &at));) {
+        struct resolver *r = e->value;
+        if (r->generation != d->generation)
+            untold[n++] = r;
     }
+    for (size_t i = 0; i < n; i++)
+        resolver_remove(d, untold[i]);
     names_end(d->names);
 }
 

@@ -17,7 +17,7 @@ enum field {
     FIELD_UPSTREAM = 6,
     FIELD_LINK = 7
 };
-enum { HEADER_BYTES = 4, FIELD_HEADER_BYTES = 3 };
+enum { HEADER_BYTES = 4, FIELD_HEADER_BYTES = 3, LINK_BYTES_MAX = 2 * NETD_NAME_BYTES_MAX + 1 };
 
 void netd_message_done(struct netd_message *m)
 {
@@ -56,10 +56,15 @@ static void put_text(struct out *o, enum field tag, const char *text)
         put(o, tag, text, strlen(text));
 }
 
-static void put_list(struct out *o, enum field tag, char *const *list)
+// What decode would refuse is not sent: the sender is told.
+static void put_list(struct out *o, enum field tag, char *const *list, size_t bytes_max, size_t count_max)
 {
-    for (size_t i = 0; list && list[i]; i++)
-        put(o, tag, list[i], strlen(list[i]));
+    o->has_failed |= strv_len(list) > count_max;
+    for (size_t i = 0; list && list[i]; i++) {
+        size_t n = strlen(list[i]);
+        o->has_failed |= n == 0 || n > bytes_max;
+        put(o, tag, list[i], n);
+    }
 }
 
 size_t netd_encode(const struct netd_message *m, uint8_t *buffer)
@@ -68,9 +73,9 @@ size_t netd_encode(const struct netd_message *m, uint8_t *buffer)
     memcpy(buffer, &m->type, HEADER_BYTES);
     put_text(&o, FIELD_CONTAINER, m->container);
     put_text(&o, FIELD_NETWORK, m->network);
-    put_list(&o, FIELD_NAME, m->names);
-    put_list(&o, FIELD_NETWORKS, m->networks);
-    put_list(&o, FIELD_LINK, m->links);
+    put_list(&o, FIELD_NAME, m->names, NETD_NAME_BYTES_MAX, NETD_NAMES_MAX);
+    put_list(&o, FIELD_NETWORKS, m->networks, NETD_ID_MAX - 1, NETD_NETWORKS_MAX);
+    put_list(&o, FIELD_LINK, m->links, LINK_BYTES_MAX, NETD_NAMES_MAX);
     for (size_t i = 0; i < m->address_count; i++)
         put(&o, FIELD_ADDRESS, m->addresses[i].bytes, ip_byte_count(&m->addresses[i]));
     for (size_t i = 0; i < m->upstream_count; i++)
@@ -118,7 +123,7 @@ static bool take_field(struct netd_message *m, uint8_t tag, const uint8_t *value
     case FIELD_NETWORKS:
         return take_item(value, n, NETD_ID_MAX - 1, NETD_NETWORKS_MAX, &m->networks);
     case FIELD_LINK:
-        return take_item(value, n, 2 * NETD_NAME_BYTES_MAX + 1, NETD_NAMES_MAX, &m->links);
+        return take_item(value, n, LINK_BYTES_MAX, NETD_NAMES_MAX, &m->links);
     case FIELD_ADDRESS:
         return take_ip(value, n, m->addresses, 2, &m->address_count);
     case FIELD_UPSTREAM:

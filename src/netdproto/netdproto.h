@@ -4,8 +4,8 @@
 // its type (4 bytes) and fields: tag (1 byte), length (2 bytes), value; numbers are in the host's order. Fields that are not known
 // are skipped: skiff-netd outlives skiffd upgrades.
 //
-// Conversation. skiffd connects, sends BEGIN, everything that is, END (what was not said again is forgotten then, if it is
-// not a resolver's sockets), and from then on each change. HAS is answered with one packet: YES or NO. Nothing else is answered: a
+// Conversation. skiffd connects, sends BEGIN, everything that is, END (what was not said again is forgotten then),
+// and from then on each change. HAS is answered with one packet: YES or NO. Nothing else is answered: a
 // name that is told twice, or taken back without having been told, does no harm.
 #pragma once
 
