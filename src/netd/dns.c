@@ -90,7 +90,7 @@ static void read_edns(const uint8_t *m, size_t n, struct dns_question *q)
     size_t at = q->end;
     unsigned count = (unsigned)dns_get16(m + 6) + dns_get16(m + 8) + dns_get16(m + 10);
     struct record r;
-    for (unsigned i = 0; i < count && i < DNS_ANSWERS_MAX && read_record(m, n, &at, &r); i++)
+    for (unsigned i = 0; i < count && read_record(m, n, &at, &r); i++) // each takes some of the bytes
         if (r.type == DNS_OPT) {
             q->has_edns = true;
             q->has_options = r.data_n > 0;

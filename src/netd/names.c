@@ -200,6 +200,11 @@ bool names_find(struct names *names, const char *network, const char *name, int 
     return true;
 }
 
+bool names_is_empty(const struct names *names)
+{
+    return names->endpoints.len == 0;
+}
+
 const char *names_of(const struct names *names, const char *network, const struct ip_address *address)
 {
     CLEANUP(cleanup_free) char *key = address_key(network, address);

@@ -36,6 +36,7 @@ struct resolver {
     size_t upstream_count;
     char upstream_set[NETD_UPSTREAMS_MAX * IP_TEXT_MAX]; // the cache's word for them
     unsigned forward_count, client_count;
+    struct ip_prefix from; // whom it answers; none: all who reach it
     uint64_t generation;
 };
 
@@ -55,6 +56,7 @@ struct netd {
     struct names *names;
     struct cache *cache;
     struct map resolvers; // container id -> struct resolver, owned
+    size_t gateway_count; // of them, those that are a network's and no container's
     struct forward *forwards;
     unsigned forward_count;
     struct client *clients;

@@ -92,6 +92,14 @@ static void handle(struct netd *d, const struct asker *asker, const uint8_t *que
         forward_start(d, asker, &q, query, n);
 }
 
+static bool is_welcome(const struct resolver *r, const struct sockaddr_storage *address)
+{
+    struct ip_address ip;
+    uint16_t port;
+    return ip_is_none(&r->from.ip) || (ip_from_sockaddr((const struct sockaddr *)address, &ip, &port) &&
+                                       ip_prefix_contains(&r->from, &ip));
+}
+
 static void on_datagrams(struct netd *d, struct watch *w, uint32_t events)
 {
     static uint8_t buffers[BATCH][QUERY_MAX]; // one thread
@@ -111,7 +119,7 @@ static void on_datagrams(struct netd *d, struct watch *w, uint32_t events)
     int n = recvmmsg(w->fd, messages, BATCH, MSG_DONTWAIT, NULL);
     for (int i = 0; i < n; i++) {
         askers[i].address_len = messages[i].msg_hdr.msg_namelen;
-        if (!(messages[i].msg_hdr.msg_flags & MSG_TRUNC))
+        if (!(messages[i].msg_hdr.msg_flags & MSG_TRUNC) && is_welcome(r, &askers[i].address))
             handle(d, &askers[i], buffers[i], messages[i].msg_len);
     }
 }
@@ -196,7 +204,9 @@ static void on_client(struct netd *d, struct watch *w, uint32_t events)
 static void on_connection(struct netd *d, struct watch *w, uint32_t events)
 {
     struct resolver *r = (struct resolver *)(void *)((char *)w - offsetof(struct resolver, tcp));
-    int fd = accept4(w->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    struct sockaddr_storage address;
+    socklen_t address_len = sizeof address;
+    int fd = accept4(w->fd, (struct sockaddr *)&address, &address_len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     (void)events;
     if (fd < 0)
         return;
@@ -207,7 +217,7 @@ static void on_connection(struct netd *d, struct watch *w, uint32_t events)
                           .in = STR_INIT,
                           .out = STR_INIT,
                           .deadline_ns = d->now_ns + CLIENT_IDLE_S * NS_PER_S };
-    if (r->client_count >= CLIENTS_MAX || !watch_add(d, &c->watch, EPOLLIN)) {
+    if (r->client_count >= CLIENTS_MAX || !is_welcome(r, &address) || !watch_add(d, &c->watch, EPOLLIN)) {
         fd_close(fd);
         free(c);
         return;
@@ -272,6 +282,7 @@ void resolver_remove(struct netd *d, struct resolver *r)
             client_free(d, c);
     }
     map_remove(&d->resolvers, r->id);
+    d->gateway_count -= !ip_is_none(&r->from.ip);
     watch_remove(d, &r->udp);
     watch_remove(d, &r->tcp);
     strv_free(r->networks);
@@ -303,6 +314,8 @@ void resolver_put(struct netd *d, struct netd_message *m)
     }
     if (!r)
         return;
+    d->gateway_count += !ip_is_none(&m->from.ip) - !ip_is_none(&r->from.ip);
+    r->from = m->from;
     r->generation = d->generation;
     strv_free(r->networks);
     strv_free(r->links);

@@ -127,9 +127,16 @@ static void on_engine(struct netd *d, struct watch *w, uint32_t events)
 }
 
 // --- the loop
+
+// By an engine, or by containers: those that ask, and on a network that asks at its gateway those that have names.
+static bool has_use(const struct netd *d)
+{
+    return d->control.fd >= 0 || d->resolvers.len > d->gateway_count || !names_is_empty(d->names);
+}
+
 static bool is_needed(struct netd *d)
 {
-    if (d->control.fd >= 0 || d->resolvers.len > 0)
+    if (has_use(d))
         d->needed_ns = d->now_ns;
     return d->now_ns - d->needed_ns < IDLE_S * NS_PER_S;
 }
@@ -138,7 +145,7 @@ static int timeout_ms(const struct netd *d)
 {
     int64_t forwards = forward_deadline(d), clients = clients_deadline(d),
             first = forwards < clients ? forwards : clients;
-    if (d->control.fd < 0 && d->resolvers.len == 0) {
+    if (!has_use(d)) {
         int64_t end = d->needed_ns + IDLE_S * NS_PER_S;
         first = end < first ? end : first;
     }

@@ -15,7 +15,8 @@ enum field {
     FIELD_NETWORKS = 4,
     FIELD_ADDRESS = 5,
     FIELD_UPSTREAM = 6,
-    FIELD_LINK = 7
+    FIELD_LINK = 7,
+    FIELD_FROM = 8
 };
 enum { HEADER_BYTES = 4, FIELD_HEADER_BYTES = 3, LINK_BYTES_MAX = 2 * NETD_NAME_BYTES_MAX + 1 };
 
@@ -67,6 +68,18 @@ static void put_list(struct out *o, enum field tag, char *const *list, size_t by
     }
 }
 
+// The address, then the length.
+static void put_prefix(struct out *o, enum field tag, const struct ip_prefix *prefix)
+{
+    uint8_t value[IP_BYTES_MAX + 1];
+    size_t n = ip_byte_count(&prefix->ip);
+    if (ip_is_none(&prefix->ip))
+        return;
+    memcpy(value, prefix->ip.bytes, n);
+    value[n] = prefix->length;
+    put(o, tag, value, n + 1);
+}
+
 size_t netd_encode(const struct netd_message *m, uint8_t *buffer)
 {
     struct out o = { buffer, HEADER_BYTES, false };
@@ -80,6 +93,7 @@ size_t netd_encode(const struct netd_message *m, uint8_t *buffer)
         put(&o, FIELD_ADDRESS, m->addresses[i].bytes, ip_byte_count(&m->addresses[i]));
     for (size_t i = 0; i < m->upstream_count; i++)
         put(&o, FIELD_UPSTREAM, m->upstreams[i].bytes, ip_byte_count(&m->upstreams[i]));
+    put_prefix(&o, FIELD_FROM, &m->from);
     return o.has_failed ? 0 : o.n;
 }
 
@@ -111,6 +125,15 @@ static bool take_ip(const uint8_t *value, size_t n, struct ip_address *list, siz
     return true;
 }
 
+static bool take_prefix(const uint8_t *value, size_t n, struct ip_prefix *ret)
+{
+    size_t count = 0;
+    if (n == 0 || !take_ip(value, n - 1, &ret->ip, 1, &count) || value[n - 1] > ip_bit_count(&ret->ip))
+        return false;
+    ret->length = value[n - 1];
+    return true;
+}
+
 static bool take_field(struct netd_message *m, uint8_t tag, const uint8_t *value, size_t n)
 {
     switch (tag) {
@@ -128,6 +151,8 @@ static bool take_field(struct netd_message *m, uint8_t tag, const uint8_t *value
         return take_ip(value, n, m->addresses, 2, &m->address_count);
     case FIELD_UPSTREAM:
         return take_ip(value, n, m->upstreams, NETD_UPSTREAMS_MAX, &m->upstream_count);
+    case FIELD_FROM:
+        return take_prefix(value, n, &m->from);
     default:
         return true; // of a newer skiffd
     }

@@ -33,7 +33,8 @@ enum netd_message_type {
     NETD_UNNAMES = 4, // ... is not found any more
     NETD_RESOLVER =
         5, // `container` asks on `networks`, and beyond them `upstreams` (none: nobody). fds: [0] datagrams, [1] a
-           // listening stream socket, both in its network namespace; without fds those that are there stay
+           // listening stream socket, both in its network namespace; without fds those that are there stay.
+           // With `from`, who asks is a whole network instead, at its gateway's address
     NETD_FORGET = 6, // `container` asks no more
     NETD_HAS = 7,    // are there sockets of `container`?
     NETD_YES = 100,
@@ -51,6 +52,7 @@ struct netd_message {
     size_t address_count;
     struct ip_address upstreams[NETD_UPSTREAMS_MAX];
     size_t upstream_count;
+    struct ip_prefix from; // of a resolver: who asks from elsewhere is not answered; none: all are
     int fds[NETD_FDS_MAX]; // owned when received, borrowed when sent
     size_t fd_count;
 };

@@ -3,6 +3,8 @@
 // one, and says everything again. A thread sleeps at the connection, so that a program that died is replaced at once and not with the
 // next container.
 //
+// Containers of the default bridge ask at its gateway's address instead, where two sockets of the host's namespace serve all of them.
+//
 // In the container's network namespace two sockets are bound to 127.0.0.11, on ports of their own, and two nftables rules lead there
 // what is sent to port 53: the port itself stays free for name servers that run in containers.
 #include "network/service.h"
@@ -14,6 +16,7 @@
 #include "base/thread.h"
 #include "kernel/netlink/route.h"
 #include "kernel/nft/nft.h"
+#include "kernel/nft/policy.h"
 #include "netdproto/netdproto.h"
 
 #include <errno.h>
@@ -42,12 +45,16 @@ enum {
     RETRY_MS = 1000
 };
 
+#define BRIDGE_ASKER "bridge" // no container's id
+
 static const struct ip_address resolver_address = { AF_INET, { 127, 0, 0, 11 } };
 
 // A container that asks.
 struct asker {
-    char *container_id;
-    pid_t pid;
+    char *container_id; // or BRIDGE_ASKER
+    pid_t pid;          // 0: at `gateway`, in the host's namespace, for whoever asks from `from`
+    struct ip_address gateway;
+    struct ip_prefix from;
     char **links;
     struct ip_address upstreams[NETWORK_UPSTREAMS_MAX];
     size_t upstream_count;
@@ -65,6 +72,7 @@ struct name_service {
     pid_t child;          // the program when we started it; 0: not
     struct map askers;    // container id -> struct asker, owned
     bool is_closing;
+    bool is_bridge_refused; // the port is another program's
 };
 
 // --- the program
@@ -167,6 +175,11 @@ static char **networks_of(struct name_service *names, const char *container_id, 
     size_t at = 0;
     *ret_has_way_out = false;
     pthread_mutex_lock(&s->lock);
+    const struct network *bridge = streq(container_id, BRIDGE_ASKER) ? map_get(&s->by_name, "bridge") : NULL;
+    if (bridge) {
+        strv_push(&networks, bridge->id);
+        *ret_has_way_out = true;
+    }
     for (const struct map_entry *entry; (entry = map_next(&s->attachments, &at));) {
         const struct attachment *a = entry->value;
         if (!streq(a->endpoint.container_id, container_id) || a->is_leaving)
@@ -185,6 +198,7 @@ static int say_asker(struct name_service *names, const struct asker *a, const in
     CLEANUP(strv_freep) char **networks = networks_of(names, a->container_id, &has_way_out);
     m.networks = networks;
     m.links = a->links;
+    m.from = a->from;
     if (has_way_out) { // no question leaves an internal network
         memcpy(m.upstreams, a->upstreams, sizeof m.upstreams);
         m.upstream_count = a->upstream_count;
@@ -197,15 +211,15 @@ static int say_asker(struct name_service *names, const struct asker *a, const in
 }
 
 // --- sockets in a container's network namespace
-static int bind_there(int type, uint16_t *ret_port)
+static int bind_there(int type, const struct ip_address *to, uint16_t port, uint16_t *ret_port)
 {
     struct sockaddr_storage address;
     struct sockaddr_in bound;
-    socklen_t n = ip_to_sockaddr(&resolver_address, 0, &address), bound_n = sizeof bound;
+    socklen_t n = ip_to_sockaddr(to, port, &address), bound_n = sizeof bound;
     int on = 1, fd = socket(AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
-    setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof on); // lo may not be up yet
+    setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof on); // lo, or the bridge, may not be up yet
     if (bind(fd, (struct sockaddr *)&address, n) == 0 && (type != SOCK_STREAM || listen(fd, BACKLOG) == 0) &&
         getsockname(fd, (struct sockaddr *)&bound, &bound_n) == 0) {
         *ret_port = ntohs(bound.sin_port);
@@ -255,8 +269,8 @@ static int open_sockets(const struct network_service *s, pid_t pid, bool is_agai
     int r = netns < 0 ? -errno : netns_enter(netns);
     if (r < 0)
         return r;
-    fds[0] = bind_there(SOCK_DGRAM, &ports[0]);
-    fds[1] = bind_there(SOCK_STREAM, &ports[1]);
+    fds[0] = bind_there(SOCK_DGRAM, &resolver_address, 0, &ports[0]);
+    fds[1] = bind_there(SOCK_STREAM, &resolver_address, 0, &ports[1]);
     r = fds[0] < 0 ? fds[0] : fds[1] < 0 ? fds[1] : lead_there(ports[0], ports[1], is_again);
     netns_leave(s->home_netns_fd);
     if (r < 0)
@@ -265,10 +279,23 @@ static int open_sockets(const struct network_service *s, pid_t pid, bool is_agai
     return r;
 }
 
+static int open_gateway_sockets(const struct asker *a, int fds[static NETD_FDS_MAX])
+{
+    uint16_t port;
+    fds[0] = bind_there(SOCK_DGRAM, &a->gateway, DNS_PORT, &port);
+    fds[1] = fds[0] < 0 ? fds[0] : bind_there(SOCK_STREAM, &a->gateway, DNS_PORT, &port);
+    if (fds[0] >= 0 && fds[1] >= 0)
+        return 0;
+    int r = fds[1];
+    fds[0] = fd_close(fds[0]);
+    fds[1] = FD_NONE;
+    return r;
+}
+
 static int say_new_asker(struct name_service *names, const struct asker *a, bool is_again)
 {
     int fds[NETD_FDS_MAX] = { FD_NONE, FD_NONE };
-    int r = open_sockets(names->networks, a->pid, is_again, fds);
+    int r = a->pid == 0 ? open_gateway_sockets(a, fds) : open_sockets(names->networks, a->pid, is_again, fds);
     if (r == 0)
         r = say_asker(names, a, fds);
     for (size_t i = 0; i < NETD_FDS_MAX; i++)
@@ -569,4 +596,87 @@ void network_resolver_stop(struct network_service *s, const char *container_id)
     pthread_mutex_unlock(&names->lock);
     if (a)
         asker_free(a);
+}
+
+// --- the default bridge
+static struct asker *bridge_asker_new(struct network_service *s, const struct ip_address *upstreams, size_t n)
+{
+    const struct network_resolver resolver = { .container_id = BRIDGE_ASKER,
+                                               .upstreams = upstreams,
+                                               .upstream_count = n };
+    pthread_mutex_lock(&s->lock);
+    const struct network *bridge = map_get(&s->by_name, "bridge"); // predefined: it stays
+    pthread_mutex_unlock(&s->lock);
+    if (!bridge)
+        return NULL;
+    struct asker *a = asker_new(&resolver);
+    a->gateway = bridge->pools[0].gateway;
+    a->from = bridge->pools[0].subnet;
+    return a;
+}
+
+static bool has_upstreams(const struct asker *a, const struct ip_address *upstreams, size_t n)
+{
+    bool is_same = a->upstream_count == n;
+    for (size_t i = 0; is_same && i < n; i++)
+        is_same = ip_equals(&a->upstreams[i], &upstreams[i]);
+    return is_same;
+}
+
+// names->lock held; takes the asker. What a container sends to the gateway's address is for the host, and its firewall's to refuse:
+// where that drops by default the question would not arrive, and the container would wait in vain before it asks elsewhere.
+static int serve_bridge(struct name_service *names, struct asker *a)
+{
+    bool is_first = map_get(&names->askers, BRIDGE_ASKER) == NULL;
+    int r = is_first && nft_drops_input() > 0 ? -EHOSTUNREACH : connect_now(names, true);
+    if (r == 0)
+        r = say_asker_again(names, a);
+    if (is_broken(r)) {
+        disconnect(names);
+        r = connect_now(names, true);
+        if (r == 0)
+            r = say_asker_again(names, a);
+    }
+    if (r == 0) {
+        enter(names, a);
+        return 0;
+    }
+    names->is_bridge_refused = true; // until the next start of the engine: nobody is to pay for it each time
+    char gateway[IP_TEXT_MAX];
+    ip_format(&a->gateway, gateway);
+    log_info("no names on the default bridge: %s port %d: %s", gateway, DNS_PORT, strerror(-r));
+    asker_free(a);
+    return r;
+}
+
+bool network_bridge_resolver(struct network_service *s, const struct ip_address *upstreams, size_t n,
+                             char ret_address[static IP_TEXT_MAX])
+{
+    struct name_service *names = s->names;
+    if (!names || !s->has_bridge_names || !s->is_enabled)
+        return false;
+    n = n < NETWORK_UPSTREAMS_MAX ? n : NETWORK_UPSTREAMS_MAX;
+    pthread_mutex_lock(&names->lock);
+    const struct asker *a = map_get(&names->askers, BRIDGE_ASKER);
+    if (!names->is_bridge_refused && (!a || !has_upstreams(a, upstreams, n))) {
+        struct asker *wanted = bridge_asker_new(s, upstreams, n);
+        a = wanted && serve_bridge(names, wanted) == 0 ? wanted : NULL;
+    }
+    bool is_served = a && !names->is_bridge_refused;
+    if (is_served)
+        ip_format(&a->gateway, ret_address);
+    pthread_mutex_unlock(&names->lock);
+    return is_served;
+}
+
+void network_bridge_resolver_resume(struct network_service *s, const struct ip_address *upstreams, size_t n)
+{
+    struct name_service *names = s->names;
+    if (!names || !s->has_bridge_names || !s->is_enabled)
+        return;
+    pthread_mutex_lock(&names->lock);
+    struct asker *a = map_get(&names->askers, BRIDGE_ASKER) ? NULL : bridge_asker_new(s, upstreams, n);
+    if (a)
+        enter(names, a);
+    pthread_mutex_unlock(&names->lock);
 }

@@ -67,6 +67,7 @@ struct network_service {
     bool has_ip_forward;
     int mtu;
     bool has_masquerade, is_inter_container_allowed;
+    bool has_bridge_names;
     struct ip_address default_publish_ip;
     struct address_pool *pools;
     size_t pool_count;

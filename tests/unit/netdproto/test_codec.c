@@ -16,12 +16,12 @@ static uint8_t packet[NETD_PACKET_MAX];
 
 static struct netd_message sample(void)
 {
-    static char *names[] = { (char[]){ "web" }, (char[]){ "www" }, NULL },
-                *networks[] = { (char[]){ "n1" }, NULL }, *links[] = { (char[]){ "db=database" }, NULL };
+    static char web[] = "web", www[] = "www", n1[] = "n1", db[] = "db=database";
+    static char *names[] = { web, www, NULL }, *networks[] = { n1, NULL }, *links[] = { db, NULL };
     struct netd_message m = NETD_MESSAGE_INIT;
     m.type = NETD_RESOLVER;
-    strcpy(m.container, "c1");
-    strcpy(m.network, "n1");
+    memcpy(m.container, "c1", 3);
+    memcpy(m.network, "n1", 3);
     m.names = names;
     m.networks = networks;
     m.links = links;
@@ -35,8 +35,10 @@ static void test_what_is_said_is_heard(void **state)
 {
     (void)state;
     struct netd_message m = sample(), got;
+    assert_true(ip_prefix_parse("172.17.0.0/16", &m.from));
     size_t n = netd_encode(&m, packet);
     assert_true(n > 0 && netd_decode(packet, n, &got));
+    assert_true(ip_prefix_equals(&got.from, &m.from));
     assert_int_equal(got.type, NETD_RESOLVER);
     assert_string_equal(got.container, "c1");
     assert_string_equal(got.network, "n1");
@@ -98,6 +100,9 @@ static void test_malformed_fields(void **state)
         assert_true(decodes(5, text, n) == (n == 4 || n == 16)); // address
         assert_true(decodes(6, text, n) == (n == 4 || n == 16)); // upstream
     }
+    assert_false(decodes(8, "", 0)); // who may ask
+    assert_false(decodes(8, "\x0a\0\0\0\x21", 5));
+    assert_true(decodes(8, "\x0a\0\0\0\x20", 5));
     assert_true(decodes(200, text, 100)); // of a newer skiffd
 }
 
