@@ -2,6 +2,7 @@
 
 #include "base/fd.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "codec/json.h"
@@ -484,6 +485,9 @@ void networks_rename(struct container *c)
         pthread_mutex_unlock(&c->lock);
         network_rename(c->service->networks, e);
     }
+    int r = c->endpoint_count > 0 ? container_write_run_file(c) : 0; // a later engine tells them again
+    if (r < 0)
+        log_warn("container %s: remember its names: %s", c->id, strerror(-r));
 }
 
 char **networks_addresses(const struct container *c)

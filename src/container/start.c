@@ -215,24 +215,11 @@ static int write_host_file(struct container *c, const char *name, const struct s
 // Whom the container asks: name servers of the outside, skiff-netd at the default bridge's gateway, or in its own namespace.
 enum resolver_kind { ASKS_SERVERS, ASKS_GATEWAY, ASKS_INSIDE, RESOLVER_KINDS };
 
-// False when the default bridge has no names: then nobody asks there.
-static bool gateway_text(const struct container *c, const struct str *host, struct str *out)
-{
-    struct ip_address upstreams[NETWORK_UPSTREAMS_MAX];
-    char gateway[IP_TEXT_MAX];
-    if (strv_len(c->config.dns)) // its own: they are not for everybody on the bridge
-        return false;
-    size_t n = hostfile_upstreams(&c->config, host->ptr, upstreams, NETWORK_UPSTREAMS_MAX);
-    if (!network_bridge_resolver(c->service->networks, upstreams, n, gateway))
-        return false;
-    hostfile_resolv_conf_of_bridge(&c->config, host->ptr, gateway, out);
-    return true;
-}
-
 static void resolv_conf_text(const struct container *c, enum resolver_kind kind, struct str *out)
 {
     CLEANUP(str_done) struct str host = STR_INIT;
     bool has_host_network = c->config.network.kind == NS_MODE_HOST;
+    char gateway[IP_TEXT_MAX];
     str_clear(out);
     if (has_host_network || kind == ASKS_INSIDE)
         file_read_at(AT_FDCWD, "/etc/resolv.conf", 1 << 20, &host);
@@ -240,8 +227,23 @@ static void resolv_conf_text(const struct container *c, enum resolver_kind kind,
         hostfile_read_resolv_conf(&host);
     if (kind == ASKS_INSIDE)
         hostfile_resolv_conf_of_names(&c->config, host.ptr, NETWORK_RESOLVER_ADDRESS, out);
-    else if (kind != ASKS_GATEWAY || !gateway_text(c, &host, out))
+    else if (kind == ASKS_GATEWAY && network_bridge_gateway(c->service->networks, gateway))
+        hostfile_resolv_conf_of_bridge(&c->config, host.ptr, gateway, out);
+    else
         hostfile_resolv_conf(&c->config, host.ptr, has_host_network, out);
+}
+
+static enum resolver_kind resolver_kind(const struct container *c)
+{
+    struct ip_address upstreams[NETWORK_UPSTREAMS_MAX];
+    CLEANUP(str_done) struct str host = STR_INIT;
+    if (networks_have_names(c))
+        return ASKS_INSIDE;
+    if (!networks_have_bridge_names(c))
+        return ASKS_SERVERS;
+    hostfile_read_resolv_conf(&host);
+    size_t n = hostfile_upstreams(&c->config, host.ptr, upstreams, NETWORK_UPSTREAMS_MAX);
+    return network_bridge_resolver(c->service->networks, upstreams, n) ? ASKS_GATEWAY : ASKS_SERVERS;
 }
 
 // What the user has made of it stays; what we made of it changes with the networks.
@@ -249,9 +251,6 @@ static int write_resolv_conf(struct container *c, struct error *err)
 {
     CLEANUP(str_done) struct str now = STR_INIT, text = STR_INIT;
     CLEANUP(cleanup_free) char *path = container_host_file(c, "resolv.conf");
-    enum resolver_kind wanted = networks_have_names(c)          ? ASKS_INSIDE
-                                : networks_have_bridge_names(c) ? ASKS_GATEWAY
-                                                                : ASKS_SERVERS;
     bool is_ours = file_read_at(AT_FDCWD, path, 1 << 20, &now) < 0 || now.len == 0;
     for (int kind = 0; !is_ours && kind < RESOLVER_KINDS; kind++) {
         resolv_conf_text(c, (enum resolver_kind)kind, &text);
@@ -259,7 +258,7 @@ static int write_resolv_conf(struct container *c, struct error *err)
     }
     if (!is_ours)
         return 0;
-    resolv_conf_text(c, wanted, &text);
+    resolv_conf_text(c, resolver_kind(c), &text);
     return write_host_file(c, "resolv.conf", &text, false, err);
 }
 

@@ -56,13 +56,14 @@ static void forget_untold(struct netd *d)
     for (size_t i = 0; i < n; i++)
         resolver_remove(d, untold[i]);
     names_end(d->names);
+    proxies_forget(d, false);
 }
 
 static void answer_has(struct netd *d, const struct netd_message *m)
 {
     struct netd_message reply = NETD_MESSAGE_INIT;
-    struct resolver *r = map_get(&d->resolvers, m->container);
-    reply.type = r ? NETD_YES : NETD_NO;
+    bool is_there = m->type == NETD_HAS ? map_get(&d->resolvers, m->container) != NULL : proxy_is_there(d, m);
+    reply.type = is_there ? NETD_YES : NETD_NO;
     memcpy(reply.container, m->container, sizeof reply.container);
     (void)netd_send(d->control.fd, &reply);
 }
@@ -91,7 +92,14 @@ static void obey(struct netd *d, struct netd_message *m)
         if (r)
             resolver_remove(d, r);
         break;
+    case NETD_PROXY:
+        proxy_put(d, m);
+        break;
+    case NETD_UNPROXY:
+        proxy_remove(d, m);
+        break;
     case NETD_HAS:
+    case NETD_HAS_PROXY:
         answer_has(d, m);
         break;
     default:
@@ -131,7 +139,8 @@ static void on_engine(struct netd *d, struct watch *w, uint32_t events)
 // By an engine, or by containers: those that ask, and on a network that asks at its gateway those that have names.
 static bool has_use(const struct netd *d)
 {
-    return d->control.fd >= 0 || d->resolvers.len > d->gateway_count || !names_is_empty(d->names);
+    return d->control.fd >= 0 || d->resolvers.len > d->gateway_count || d->proxies.len > 0 ||
+           !names_is_empty(d->names);
 }
 
 static bool is_needed(struct netd *d)
@@ -177,6 +186,8 @@ static void done(struct netd *d)
     while ((at = 0, e = map_next(&d->resolvers, &at)))
         resolver_remove(d, e->value);
     forward_done(d);
+    proxies_forget(d, true);
+    map_done(&d->proxies);
     map_done(&d->resolvers);
     names_free(d->names);
     cache_free(d->cache);

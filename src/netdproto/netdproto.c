@@ -16,7 +16,9 @@ enum field {
     FIELD_ADDRESS = 5,
     FIELD_UPSTREAM = 6,
     FIELD_LINK = 7,
-    FIELD_FROM = 8
+    FIELD_FROM = 8,
+    FIELD_LISTEN = 9,
+    FIELD_TARGET = 10
 };
 enum { HEADER_BYTES = 4, FIELD_HEADER_BYTES = 3, LINK_BYTES_MAX = 2 * NETD_NAME_BYTES_MAX + 1 };
 
@@ -80,6 +82,18 @@ static void put_prefix(struct out *o, enum field tag, const struct ip_prefix *pr
     put(o, tag, value, n + 1);
 }
 
+// The address, then the port.
+static void put_socket(struct out *o, enum field tag, const struct netd_socket *s)
+{
+    uint8_t value[IP_BYTES_MAX + sizeof s->port];
+    size_t n = ip_byte_count(&s->ip);
+    if (ip_is_none(&s->ip))
+        return;
+    memcpy(value, s->ip.bytes, n);
+    memcpy(value + n, &s->port, sizeof s->port);
+    put(o, tag, value, n + sizeof s->port);
+}
+
 size_t netd_encode(const struct netd_message *m, uint8_t *buffer)
 {
     struct out o = { buffer, HEADER_BYTES, false };
@@ -94,6 +108,8 @@ size_t netd_encode(const struct netd_message *m, uint8_t *buffer)
     for (size_t i = 0; i < m->upstream_count; i++)
         put(&o, FIELD_UPSTREAM, m->upstreams[i].bytes, ip_byte_count(&m->upstreams[i]));
     put_prefix(&o, FIELD_FROM, &m->from);
+    put_socket(&o, FIELD_LISTEN, &m->listen);
+    put_socket(&o, FIELD_TARGET, &m->target);
     return o.has_failed ? 0 : o.n;
 }
 
@@ -134,6 +150,15 @@ static bool take_prefix(const uint8_t *value, size_t n, struct ip_prefix *ret)
     return true;
 }
 
+static bool take_socket(const uint8_t *value, size_t n, struct netd_socket *ret)
+{
+    size_t count = 0;
+    if (n < sizeof ret->port || !take_ip(value, n - sizeof ret->port, &ret->ip, 1, &count))
+        return false;
+    memcpy(&ret->port, value + n - sizeof ret->port, sizeof ret->port);
+    return true;
+}
+
 static bool take_field(struct netd_message *m, uint8_t tag, const uint8_t *value, size_t n)
 {
     switch (tag) {
@@ -153,6 +178,10 @@ static bool take_field(struct netd_message *m, uint8_t tag, const uint8_t *value
         return take_ip(value, n, m->upstreams, NETD_UPSTREAMS_MAX, &m->upstream_count);
     case FIELD_FROM:
         return take_prefix(value, n, &m->from);
+    case FIELD_LISTEN:
+        return take_socket(value, n, &m->listen);
+    case FIELD_TARGET:
+        return take_socket(value, n, &m->target);
     default:
         return true; // of a newer skiffd
     }

@@ -39,6 +39,7 @@
 enum {
     LISTEN_FD = 3,
     BACKLOG = 16,
+    RELAY_BACKLOG = 1024,
     DNS_PORT = 53,
     ANSWER_TIMEOUT_S = 5,
     STACK_BYTES = 192 * 1024,
@@ -73,6 +74,7 @@ struct name_service {
     struct map askers;    // container id -> struct asker, owned
     bool is_closing;
     bool is_bridge_refused; // the port is another program's
+    size_t relay_count;     // ports that are relayed
 };
 
 // --- the program
@@ -323,10 +325,109 @@ static int say_asker_again(struct name_service *names, const struct asker *a)
     return r < 0 ? r : is_there ? say_asker(names, a, NULL) : say_new_asker(names, a, true);
 }
 
+// --- ports that are relayed
+static int listen_at(const struct netd_socket *where)
+{
+    struct sockaddr_storage address;
+    int on = 1, fd = socket(where->ip.family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on); // 0.0.0.0 is the kernel's to translate
+    socklen_t n = ip_to_sockaddr(&where->ip, where->port, &address);
+    if (bind(fd, (struct sockaddr *)&address, n) == 0 && listen(fd, RELAY_BACKLOG) == 0)
+        return fd;
+    int r = -errno;
+    fd_close(fd);
+    return r;
+}
+
+static struct netd_message relay_message(enum netd_message_type type, const struct network_endpoint *e,
+                                         const struct network_port *p)
+{
+    struct netd_message m = message_of(type, e->container_id);
+    ip_parse(p->host_ip, &m.listen.ip);
+    m.listen.port = p->host_port;
+    ip_parse(e->ip[0] ? e->ip : e->ip6, &m.target.ip);
+    m.target.port = p->container_port;
+    return m;
+}
+
+static int has_relay(struct name_service *names, struct netd_message m, bool *ret)
+{
+    struct netd_message answer;
+    m.type = NETD_HAS_PROXY;
+    int r = netd_send(names->fd, &m);
+    if (r == 0)
+        r = netd_receive(names->fd, &answer);
+    if (r <= 0)
+        return r < 0 ? r : -EPIPE;
+    *ret = answer.type == NETD_YES;
+    netd_message_done(&answer);
+    return 0;
+}
+
+// A socket of a former engine's life, or of the port's former target, is kept, and its connections with it.
+static int say_relay(struct name_service *names, const struct network_endpoint *e,
+                     const struct network_port *p)
+{
+    struct netd_message m = relay_message(NETD_PROXY, e, p);
+    bool is_there = false;
+    int fd = listen_at(&m.listen), r = 0;
+    if (fd == -EADDRINUSE)
+        r = has_relay(names, m, &is_there);
+    if (r == 0 && fd == -EADDRINUSE && !is_there) // it has just been closed
+        fd = listen_at(&m.listen);
+    if (r == 0 && fd < 0 && !is_there)
+        r = fd;
+    m.fds[0] = fd;
+    m.fd_count = fd >= 0 ? 1 : 0;
+    if (r == 0)
+        r = netd_send(names->fd, &m);
+    fd_close(fd);
+    return r;
+}
+
+static size_t count_relays(const struct network_endpoint *e)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < e->port_count; i++)
+        n += endpoint_port_is_relayed(e, &e->ports[i]);
+    return n;
+}
+
+static int say_relays(struct name_service *names, const struct network_endpoint *e)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < e->port_count; i++)
+        if (endpoint_port_is_relayed(e, &e->ports[i]))
+            r = say_relay(names, e, &e->ports[i]);
+    return r;
+}
+
+static int say_no_relays(struct name_service *names, const struct network_endpoint *e)
+{
+    struct netd_message m = NETD_MESSAGE_INIT;
+    bool is_there;
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < e->port_count; i++)
+        if (endpoint_port_is_relayed(e, &e->ports[i])) {
+            m = relay_message(NETD_UNPROXY, e, &e->ports[i]);
+            r = netd_send(names->fd, &m);
+        }
+    return r == 0 && m.type != 0 ? has_relay(names, m, &is_there) : r; // answered when all of it is done
+}
+
 // --- the connection; names->lock held
 
-// Every endpoint that is plugged and has names, owned array with one empty element more.
-static struct network_endpoint *named_endpoints(struct network_service *s, size_t *ret_n)
+// Said once, and once more over a new connection, over which everything is said anyway.
+static bool is_broken(int r)
+{
+    return r == -EPIPE || r == -ECONNRESET || r == -ENOTCONN || r == -EBADF || r == -EAGAIN;
+}
+
+// Every endpoint that is plugged, owned array with one empty element more.
+static struct network_endpoint *plugged_endpoints(struct network_service *s, size_t *ret_n)
 {
     size_t at = 0;
     *ret_n = 0;
@@ -334,7 +435,7 @@ static struct network_endpoint *named_endpoints(struct network_service *s, size_
     struct network_endpoint *all = xcalloc(s->attachments.len + 1, sizeof *all);
     for (const struct map_entry *entry; (entry = map_next(&s->attachments, &at));) {
         const struct attachment *a = entry->value;
-        if (a->is_plugged && !a->is_leaving && strv_len(a->endpoint.names))
+        if (a->is_plugged && !a->is_leaving)
             all[(*ret_n)++] = network_endpoint_copy(&a->endpoint);
     }
     pthread_mutex_unlock(&s->lock);
@@ -345,11 +446,16 @@ static int say_everything(struct name_service *names)
 {
     struct netd_message begin = message_of(NETD_BEGIN, ""), end = message_of(NETD_END, "");
     size_t n, at = 0;
-    struct network_endpoint *endpoints CLEANUP(cleanup_free) = named_endpoints(names->networks, &n);
+    struct network_endpoint *endpoints CLEANUP(cleanup_free) = plugged_endpoints(names->networks, &n);
     int r = netd_send(names->fd, &begin);
     for (size_t i = 0; i < n; i++) {
-        if (r == 0)
+        if (r == 0 && strv_len(endpoints[i].names))
             r = say_names(names, &endpoints[i]);
+        int relayed = r == 0 ? say_relays(names, &endpoints[i]) : 0;
+        if (is_broken(relayed))
+            r = relayed;
+        else if (relayed < 0)
+            log_warn("relay the IPv6 ports of %s: %s", endpoints[i].container_name, strerror(-relayed));
         network_endpoint_done(&endpoints[i]);
     }
     for (const struct map_entry *e; r == 0 && (e = map_next(&names->askers, &at));) {
@@ -360,6 +466,11 @@ static int say_everything(struct name_service *names)
             log_debug("names for container %s: %s", e->key, strerror(-asked));
     }
     return r == 0 ? netd_send(names->fd, &end) : r;
+}
+
+static bool is_needed(const struct name_service *names)
+{
+    return names->askers.len > 0 || names->relay_count > 0;
 }
 
 static void disconnect(struct name_service *names)
@@ -397,12 +508,6 @@ static int connect_now(struct name_service *names, bool may_start)
     return r;
 }
 
-// Said once, and once more over a new connection, over which everything is said anyway.
-static bool is_broken(int r)
-{
-    return r == -EPIPE || r == -ECONNRESET || r == -ENOTCONN || r == -EBADF || r == -EAGAIN;
-}
-
 // --- a program that dies is replaced
 static void *watch(void *context)
 {
@@ -425,7 +530,7 @@ static void *watch(void *context)
         bool is_dead = names->fd == p[1].fd && (p[1].revents & (POLLHUP | POLLRDHUP | POLLERR)) != 0;
         if (is_dead)
             disconnect(names);
-        if (names->fd < 0 && names->askers.len > 0 && !names->is_closing) {
+        if (names->fd < 0 && is_needed(names) && !names->is_closing) {
             int r = connect_now(names, true);
             if (r < 0) {
                 log_warn("skiff-netd: %s", strerror(-r));
@@ -503,7 +608,7 @@ static void change(struct network_service *s, const struct network_endpoint *e, 
         names->fd >= 0 ? say_change(names, e, is_there) : 0; // without a connection: said when there is one
     if (is_broken(r)) {
         disconnect(names);
-        r = names->askers.len > 0 ? connect_now(names, true) : 0;
+        r = is_needed(names) ? connect_now(names, true) : 0;
     }
     if (r < 0)
         log_warn("names of %s: %s", e->container_name, strerror(-r));
@@ -538,6 +643,49 @@ static void enter(struct name_service *names, struct asker *a)
     struct asker *former = map_put(&names->askers, a->container_id, a);
     if (former)
         asker_free(former);
+}
+
+int relays_open(struct network_service *s, const struct network_endpoint *e)
+{
+    struct name_service *names = s->names;
+    size_t n = count_relays(e);
+    if (!names || n == 0)
+        return 0;
+    pthread_mutex_lock(&names->lock);
+    names->relay_count += n;
+    int r = connect_now(names, true);
+    if (r == 0)
+        r = say_relays(names, e);
+    if (is_broken(r)) {
+        disconnect(names);
+        r = connect_now(names, true);
+        if (r == 0)
+            r = say_relays(names, e);
+    }
+    pthread_mutex_unlock(&names->lock);
+    return r;
+}
+
+void relays_restore(struct network_service *s, const struct network_endpoint *e)
+{
+    if (!s->names)
+        return;
+    pthread_mutex_lock(&s->names->lock);
+    s->names->relay_count += count_relays(e);
+    pthread_mutex_unlock(&s->names->lock);
+}
+
+void relays_close(struct network_service *s, const struct network_endpoint *e)
+{
+    struct name_service *names = s->names;
+    size_t n = count_relays(e);
+    if (!names || n == 0)
+        return;
+    pthread_mutex_lock(&names->lock);
+    names->relay_count -= n;
+    if (names->fd >= 0 && is_broken(say_no_relays(names, e)))
+        disconnect(names);
+    pthread_mutex_unlock(&names->lock);
 }
 
 int network_resolver_start(struct network_service *s, const struct network_resolver *resolver,
@@ -575,8 +723,8 @@ void network_resolvers_resumed(struct network_service *s)
     if (!s->names)
         return;
     pthread_mutex_lock(&s->names->lock);
-    int r = connect_now(s->names, s->names->askers.len > 0);
-    if (r < 0 && s->names->askers.len > 0)
+    int r = connect_now(s->names, is_needed(s->names));
+    if (r < 0 && is_needed(s->names))
         log_warn("skiff-netd: %s", strerror(-r));
     pthread_mutex_unlock(&s->names->lock);
 }
@@ -649,8 +797,17 @@ static int serve_bridge(struct name_service *names, struct asker *a)
     return r;
 }
 
-bool network_bridge_resolver(struct network_service *s, const struct ip_address *upstreams, size_t n,
-                             char ret_address[static IP_TEXT_MAX])
+bool network_bridge_gateway(struct network_service *s, char ret_address[static IP_TEXT_MAX])
+{
+    pthread_mutex_lock(&s->lock);
+    const struct network *bridge = map_get(&s->by_name, "bridge");
+    if (bridge)
+        ip_format(&bridge->pools[0].gateway, ret_address);
+    pthread_mutex_unlock(&s->lock);
+    return bridge != NULL;
+}
+
+bool network_bridge_resolver(struct network_service *s, const struct ip_address *upstreams, size_t n)
 {
     struct name_service *names = s->names;
     if (!names || !s->has_bridge_names || !s->is_enabled)
@@ -663,8 +820,6 @@ bool network_bridge_resolver(struct network_service *s, const struct ip_address 
         a = wanted && serve_bridge(names, wanted) == 0 ? wanted : NULL;
     }
     bool is_served = a && !names->is_bridge_refused;
-    if (is_served)
-        ip_format(&a->gateway, ret_address);
     pthread_mutex_unlock(&names->lock);
     return is_served;
 }

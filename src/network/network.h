@@ -166,7 +166,9 @@ void network_resolver_stop(struct network_service *networks, const char *contain
 // container has nothing to make. False when there are no names on the bridge, or another program of the host has the port 53.
 // upstreams: the host's, compared with what skiff-netd knows.
 bool network_bridge_resolver(struct network_service *networks, const struct ip_address *upstreams,
-                             size_t upstream_count, char ret_address[static IP_TEXT_MAX]);
+                             size_t upstream_count);
+// That address, served or not. False: there is no default bridge.
+bool network_bridge_gateway(struct network_service *networks, char ret_address[static IP_TEXT_MAX]);
 // After a restart of the engine, before network_resolvers_resumed: there are containers that ask there.
 void network_bridge_resolver_resume(struct network_service *networks, const struct ip_address *upstreams,
                                     size_t upstream_count);

@@ -28,6 +28,8 @@ static struct netd_message sample(void)
     m.addresses[m.address_count++] = (struct ip_address){ AF_INET, { 10, 0, 0, 2 } };
     m.addresses[m.address_count++] = (struct ip_address){ AF_INET6, { 0xfd, [15] = 2 } };
     m.upstreams[m.upstream_count++] = (struct ip_address){ AF_INET, { 192, 0, 2, 53 } };
+    m.listen = (struct netd_socket){ { .family = AF_INET6 }, 8080 };
+    m.target = (struct netd_socket){ m.addresses[0], 80 };
     return m;
 }
 
@@ -51,6 +53,9 @@ static void test_what_is_said_is_heard(void **state)
                 ip_equals(&got.addresses[1], &m.addresses[1]));
     assert_int_equal(got.upstream_count, 1);
     assert_true(ip_equals(&got.upstreams[0], &m.upstreams[0]));
+    assert_true(ip_equals(&got.listen.ip, &m.listen.ip) && ip_equals(&got.target.ip, &m.target.ip));
+    assert_int_equal(got.listen.port, 8080);
+    assert_int_equal(got.target.port, 80);
     netd_message_done(&got);
 }
 
@@ -65,7 +70,7 @@ static void test_cut_off_anywhere(void **state)
             whole++;
             netd_message_done(&got);
         }
-    assert_int_equal(whole, 9); // the type alone, and after each field but the last
+    assert_int_equal(whole, 11); // the type alone, and after each field but the last
 }
 
 // type, then one field
@@ -99,6 +104,8 @@ static void test_malformed_fields(void **state)
     for (uint16_t n = 0; n < 20; n++) {
         assert_true(decodes(5, text, n) == (n == 4 || n == 16)); // address
         assert_true(decodes(6, text, n) == (n == 4 || n == 16)); // upstream
+        assert_true(decodes(9, text, n) == (n == 6 || n == 18)); // where to listen
+        assert_true(decodes(10, text, n) == (n == 6 || n == 18));
     }
     assert_false(decodes(8, "", 0)); // who may ask
     assert_false(decodes(8, "\x0a\0\0\0\x21", 5));
@@ -141,10 +148,11 @@ static void test_no_more_than_there_is_room_for(void **state)
 static void test_what_would_be_refused_is_not_sent(void **state)
 {
     (void)state;
+    static char name[] = "n";
     char *many[NETD_NAMES_MAX + 2] = { NULL }, long_name[NETD_NAME_BYTES_MAX + 2];
     struct netd_message m = NETD_MESSAGE_INIT;
     for (size_t i = 0; i <= NETD_NAMES_MAX; i++)
-        many[i] = (char[]){ "n" };
+        many[i] = name;
     m.names = many;
     assert_int_equal(netd_encode(&m, packet), 0);
     many[NETD_NAMES_MAX] = NULL;
