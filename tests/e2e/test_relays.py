@@ -155,3 +155,24 @@ def test_without_the_engine_and_without_the_program(networks, echo, busybox):  #
     assert try_echo(engine, 8080) == b"hello"
     os.kill(netd_pid(engine), signal.SIGKILL)
     assert wait_until(lambda: try_echo(engine, 8080)) == b"hello"
+
+
+def test_more_connections_than_are_relayed(networks, echo, busybox):  # noqa: F811
+    """1,024 of one port at a time: the others wait, and are served when there is room."""
+    engine = networks
+    echo(engine, "web", "-p", "8080:80")
+    held = []
+    for _ in range(1024):
+        held.append(connect(engine, 8080))
+        held[-1].sendall(b"x")
+        assert held[-1].recv(1) == b"x"
+    late = connect(engine, 8080, timeout=0.3)
+    late.sendall(b"late")
+    with pytest.raises(TimeoutError):
+        late.recv(4)
+    late.settimeout(10)
+    held.pop().close()
+    assert late.recv(4) == b"late"
+    for s in (late, *held):
+        s.close()
+    wait_until(lambda: try_echo(engine, 8080) == b"hello")
