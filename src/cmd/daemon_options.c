@@ -42,6 +42,8 @@ static const struct option options[] = {
       "Address and prefix of the default bridge (default: one no route overlaps)" },
     { "bridge", 'b', "bridge", OPTION_STRING, AT(bridge), "name",
       "Default bridge (default skiff0); \"none\" for no bridge network" },
+    { "bridge-names", 0, "bridge-names", OPTION_BOOL, AT(has_bridge_names), NULL,
+      "Containers on the default bridge find each other by name (default true)" },
     { "cdi-spec-dir", 0, "cdi-spec-dirs", OPTION_STRINGS, AT(cdi_directories), "folder",
       "Where CDI device files are (default /etc/cdi and /var/run/cdi);\nmay be repeated" },
     { "cgroup-parent", 0, "cgroup-parent", OPTION_STRING, AT(cgroup_parent), "path",
@@ -127,6 +129,7 @@ enum { OPTION_COUNT = sizeof options / sizeof *options };
 static void set_defaults(struct daemon_options *o)
 {
     *o = (struct daemon_options){
+        .has_bridge_names = true,
         .has_icc = true,
         .has_ip_forward = true,
         .has_ip_masq = true,

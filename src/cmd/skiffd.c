@@ -102,7 +102,8 @@ static struct engine_options engine_options_of(const struct daemon_options *o, c
                      .has_masquerade = o->has_ip_masq,
                      .has_ip_forward = o->has_ip_forward,
                      .default_publish_ip = o->default_publish_ip,
-                     .is_inter_container_allowed = o->has_icc },
+                     .is_inter_container_allowed = o->has_icc,
+                     .has_bridge_names = o->has_bridge_names },
     };
 }
 

@@ -117,19 +117,42 @@ void hostfile_resolv_conf(const struct container_config *config, const char *hos
     append_resolver(&r, out);
 }
 
+// Names of containers have no dots, and are asked as they are.
+static void allow_bare_names(struct resolver *r)
+{
+    bool has_ndots = false;
+    for (size_t i = 0; r->options && r->options[i]; i++)
+        has_ndots |= str_has_prefix(r->options[i], "ndots:");
+    if (!has_ndots)
+        strv_push(&r->options, "ndots:0");
+}
+
 void hostfile_resolv_conf_of_names(const struct container_config *config, const char *host_text,
                                    const char *resolver, struct str *out)
 {
     struct resolver r CLEANUP(resolver_done) = { 0 };
-    bool has_ndots = false;
     settle(config, host_text, true, &r);
     strv_free(r.servers);
     r.servers = NULL;
     strv_push(&r.servers, resolver);
-    for (size_t i = 0; r.options && r.options[i]; i++)
-        has_ndots |= str_has_prefix(r.options[i], "ndots:");
-    if (!has_ndots) // names of containers have no dots, and are asked as they are
-        strv_push(&r.options, "ndots:0");
+    allow_bare_names(&r);
+    append_resolver(&r, out);
+}
+
+void hostfile_resolv_conf_of_bridge(const struct container_config *config, const char *host_text,
+                                    const char *first, struct str *out)
+{
+    enum { SERVERS_MAX = 3 }; // resolv.conf(5): what is beyond is not asked
+    struct resolver r CLEANUP(resolver_done) = { 0 };
+    char **others, **servers = NULL;
+    settle(config, host_text, false, &r);
+    others = r.servers;
+    strv_push(&servers, first);
+    for (size_t i = 0; others[i] && i + 1 < SERVERS_MAX; i++)
+        strv_push(&servers, others[i]);
+    strv_free(others);
+    r.servers = servers;
+    allow_bare_names(&r);
     append_resolver(&r, out);
 }
 

@@ -16,6 +16,9 @@ void hostfile_resolv_conf(const struct container_config *config, const char *hos
 // The same for a container whose names skiff-netd answers at `resolver`; what it forwards to (hostfile_upstreams) is not told inside.
 void hostfile_resolv_conf_of_names(const struct container_config *config, const char *host_text,
                                    const char *resolver, struct str *out);
+// The same for one on the default bridge: `first` knows names of containers, the others stand in when it is silent.
+void hostfile_resolv_conf_of_bridge(const struct container_config *config, const char *host_text,
+                                    const char *first, struct str *out);
 // The name servers that are asked beyond the containers' names: the container's own, the host's (those on its loopback too), or, as
 // in Docker, public ones. At most max; returns how many.
 size_t hostfile_upstreams(const struct container_config *config, const char *host_text,

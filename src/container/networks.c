@@ -2,6 +2,7 @@
 
 #include "base/fd.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/str.h"
 #include "codec/json.h"
@@ -240,12 +241,23 @@ static void set_ways_out(const struct candidate *all, size_t n, struct network_e
 }
 
 // --- names
+static bool is_on_default(const struct network_endpoint *e)
+{
+    return streq(e->network_name, "bridge");
+}
+
 bool networks_have_names(const struct container *c)
 {
     for (size_t i = 0; i < c->endpoint_count; i++)
-        if (strv_len(c->endpoints[i].names))
+        if (strv_len(c->endpoints[i].names) && !is_on_default(&c->endpoints[i]))
             return true;
     return false;
+}
+
+bool networks_have_bridge_names(const struct container *c)
+{
+    return c->endpoint_count == 1 && is_on_default(&c->endpoints[0]) && strv_len(c->endpoints[0].names) &&
+           !strv_len(c->config.dns);
 }
 
 // What others find it by: its name with the network's (which is what its address is called), its name, its short id, its aliases.
@@ -253,7 +265,7 @@ static char **names_on(const struct container *c, const char *own, const struct 
                        const json_t *entry)
 {
     char **names = NULL, **aliases CLEANUP(strv_freep) = json_get_strv(entry, "Aliases");
-    if (n->is_predefined)
+    if (!n->has_names)
         return NULL;
     strv_take(&names, xasprintf("%s.%s", own, n->name));
     strv_push(&names, own);
@@ -308,8 +320,15 @@ static int start_resolver(struct container *c, pid_t pid, bool is_resumed, struc
 
 void networks_resume(struct container *c)
 {
+    struct ip_address upstreams[NETWORK_UPSTREAMS_MAX];
     struct error ignored;
     start_resolver(c, c->state.pid, true, &ignored);
+    if (networks_have_bridge_names(c)) {
+        CLEANUP(str_done) struct str host = STR_INIT;
+        hostfile_read_resolv_conf(&host);
+        size_t n = hostfile_upstreams(&c->config, host.ptr, upstreams, NETWORK_UPSTREAMS_MAX);
+        network_bridge_resolver_resume(c->service->networks, upstreams, n);
+    }
 }
 
 // --- a run's endpoints
@@ -474,6 +493,9 @@ void networks_rename(struct container *c)
         pthread_mutex_unlock(&c->lock);
         network_rename(c->service->networks, e);
     }
+    int r = c->endpoint_count > 0 ? container_write_run_file(c) : 0; // a later engine tells them again
+    if (r < 0)
+        log_warn("container %s: remember its names: %s", c->id, strerror(-r));
 }
 
 struct network_endpoint *networks_port_endpoint(const struct container *c)

@@ -18,6 +18,8 @@ int networks_plug(struct container *c, pid_t pid, struct error *err);
 
 // Does skiff-netd answer its names? It does on networks of users' own.
 bool networks_have_names(const struct container *c);
+// It is on the default bridge alone, where others find it by name, and has no name servers of its own: it may ask at the gateway.
+bool networks_have_bridge_names(const struct container *c);
 // After a restart of the engine, of a container that runs.
 void networks_resume(struct container *c);
 // The container has another name.

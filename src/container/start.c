@@ -219,31 +219,54 @@ static int write_host_file(struct container *c, const char *name, const struct s
     return r < 0 ? error_errno(err, r, "write %s of the container", name) : 0;
 }
 
-static void resolv_conf_text(const struct container *c, bool has_names, struct str *out)
+// Whom the container asks: name servers of the outside, skiff-netd at the default bridge's gateway, or in its own namespace.
+enum resolver_kind { ASKS_SERVERS, ASKS_GATEWAY, ASKS_INSIDE, RESOLVER_KINDS };
+
+static void resolv_conf_text(const struct container *c, enum resolver_kind kind, struct str *out)
 {
     CLEANUP(str_done) struct str host = STR_INIT;
     bool has_host_network = c->config.network.kind == NS_MODE_HOST;
-    if (has_host_network || has_names)
+    char gateway[IP_TEXT_MAX];
+    str_clear(out);
+    if (has_host_network || kind == ASKS_INSIDE)
         file_read_at(AT_FDCWD, "/etc/resolv.conf", 1 << 20, &host);
     else
         hostfile_read_resolv_conf(&host);
-    if (has_names)
+    if (kind == ASKS_INSIDE)
         hostfile_resolv_conf_of_names(&c->config, host.ptr, NETWORK_RESOLVER_ADDRESS, out);
+    else if (kind == ASKS_GATEWAY && network_bridge_gateway(c->service->networks, gateway))
+        hostfile_resolv_conf_of_bridge(&c->config, host.ptr, gateway, out);
     else
         hostfile_resolv_conf(&c->config, host.ptr, has_host_network, out);
+}
+
+static enum resolver_kind resolver_kind(const struct container *c)
+{
+    struct ip_address upstreams[NETWORK_UPSTREAMS_MAX];
+    CLEANUP(str_done) struct str host = STR_INIT;
+    if (networks_have_names(c))
+        return ASKS_INSIDE;
+    if (!networks_have_bridge_names(c))
+        return ASKS_SERVERS;
+    hostfile_read_resolv_conf(&host);
+    size_t n = hostfile_upstreams(&c->config, host.ptr, upstreams, NETWORK_UPSTREAMS_MAX);
+    return network_bridge_resolver(c->service->networks, upstreams, n) ? ASKS_GATEWAY : ASKS_SERVERS;
 }
 
 // What the user has made of it stays; what we made of it changes with the networks.
 static int write_resolv_conf(struct container *c, struct error *err)
 {
-    CLEANUP(str_done) struct str now = STR_INIT, wanted = STR_INIT, other = STR_INIT;
+    CLEANUP(str_done) struct str now = STR_INIT, text = STR_INIT;
     CLEANUP(cleanup_free) char *path = container_host_file(c, "resolv.conf");
-    bool has_names = networks_have_names(c);
-    resolv_conf_text(c, has_names, &wanted);
-    resolv_conf_text(c, !has_names, &other);
-    bool is_ours =
-        file_read_at(AT_FDCWD, path, 1 << 20, &now) < 0 || now.len == 0 || streq(now.ptr, other.ptr);
-    return is_ours ? write_host_file(c, "resolv.conf", &wanted, false, err) : 0;
+    bool is_ours = file_read_at(AT_FDCWD, path, 1 << 20, &now) < 0 || now.len == 0;
+    for (int kind = 0; !is_ours && kind < RESOLVER_KINDS; kind++) {
+        resolv_conf_text(c, (enum resolver_kind)kind, &text);
+        is_ours = streq(now.ptr, text.ptr);
+    }
+    if (!is_ours)
+        return 0;
+    resolv_conf_text(c, resolver_kind(c), &text);
+    return write_host_file(c, "resolv.conf", &text, false, err);
 }
 
 static int hosts_text(struct container *c, struct str *out, struct error *err)

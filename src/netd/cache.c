@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { ENTRIES_MAX = 4096, BYTES_MAX = 4 << 20, TTL_MAX_S = 3600, NEGATIVE_TTL_MAX_S = 60, KEY_MAX = 640 };
+enum { ENTRIES_MAX = 4096, BYTES_MAX = 4 << 20, TTL_MAX_S = 3600, NEGATIVE_TTL_MAX_S = 60, KEY_MAX = 704 };
 
 struct entry {
     int64_t made_ns, expires_ns;
@@ -73,7 +73,7 @@ void cache_put(struct cache *c, const char *set, const struct dns_question *q, c
 {
     struct dns_lifetime life;
     char key[KEY_MAX];
-    if (!dns_lifetime(reply, n, &life) || n < q->end || n > DNS_UDP_MAX)
+    if (q->has_options || n < q->end || n > DNS_UDP_MAX || !dns_lifetime(reply, n, &life))
         return;
     bool is_negative = life.code != DNS_NOERROR || dns_get16(reply + 6) == 0;
     uint32_t most = is_negative ? NEGATIVE_TTL_MAX_S : TTL_MAX_S, ttl = life.ttl_s < most ? life.ttl_s : most;
@@ -100,7 +100,7 @@ size_t cache_get(struct cache *c, const char *set, const struct dns_question *q,
     key_of(set, q, key);
     const struct entry *e = map_get(&c->entries, key);
     *ret_is_larger = false;
-    if (!e || e->question_end != q->end)
+    if (!e || q->has_options || e->question_end != q->end)
         return 0;
     if (e->expires_ns <= now_ns) {
         drop(c, key);

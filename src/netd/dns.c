@@ -2,8 +2,6 @@
 
 #include "base/str.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -92,9 +90,10 @@ static void read_edns(const uint8_t *m, size_t n, struct dns_question *q)
     size_t at = q->end;
     unsigned count = (unsigned)dns_get16(m + 6) + dns_get16(m + 8) + dns_get16(m + 10);
     struct record r;
-    for (unsigned i = 0; i < count && i < DNS_ANSWERS_MAX && read_record(m, n, &at, &r); i++)
+    for (unsigned i = 0; i < count && read_record(m, n, &at, &r); i++) // each takes some of the bytes
         if (r.type == DNS_OPT) {
             q->has_edns = true;
+            q->has_options = r.data_n > 0;
             q->edns_flags = (uint16_t)r.ttl;
             q->udp_size = r.class < DNS_UDP_PLAIN ? DNS_UDP_PLAIN
                           : r.class > DNS_UDP_MAX ? DNS_UDP_MAX
@@ -232,18 +231,20 @@ size_t dns_reply_name(const uint8_t *query, const struct dns_question *q, const 
 // --- reverse names
 static bool reverse_four(const char *name, struct ip_address *ret)
 {
-    unsigned b[4];
-    int end = 0;
-    if (sscanf(name, "%3u.%3u.%3u.%3u.in-addr.arpa%n", &b[3], &b[2], &b[1], &b[0], &end) != 4 || end == 0 ||
-        name[end] != '\0')
-        return false;
     *ret = (struct ip_address){ .family = AF_INET };
-    for (int i = 0; i < 4; i++) {
-        if (b[i] > 255)
+    for (int i = 3; i >= 0; i--) {
+        unsigned value = 0;
+        size_t digits = strspn(name, "0123456789");
+        if (digits == 0 || digits > 3 || name[digits] != '.')
             return false;
-        ret->bytes[i] = (uint8_t)b[i];
+        for (size_t k = 0; k < digits; k++)
+            value = value * 10 + (unsigned)(name[k] - '0');
+        if (value > 255)
+            return false;
+        ret->bytes[i] = (uint8_t)value;
+        name += digits + 1;
     }
-    return true;
+    return streq(name, "in-addr.arpa");
 }
 
 static bool reverse_six(const char *name, struct ip_address *ret)
@@ -298,7 +299,7 @@ bool dns_lifetime(const uint8_t *m, size_t n, struct dns_lifetime *ret)
             return false;
         if (r.type == DNS_OPT) // its "TTL" holds flags
             continue;
-        uint32_t ttl = r.ttl;
+        uint32_t ttl = r.ttl > INT32_MAX ? 0 : r.ttl; // RFC 2181 8
         if (is_negative && r.type == DNS_SOA) {
             ttl = negative_ttl(m, &r) < ttl ? negative_ttl(m, &r) : ttl;
             has_word = true;

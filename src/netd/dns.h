@@ -38,6 +38,7 @@ struct dns_question {
     size_t udp_size;   // what the asker takes in a datagram
     bool is_supported; // a plain query of class IN
     bool has_edns;
+    bool has_options;    // cookies and the like: the reply is for this asker alone
     uint16_t edns_flags; // DO
 };
 

@@ -129,7 +129,7 @@ static void take_reply(struct netd *d, struct forward *f, const struct ip_addres
         f->next_ns = d->now_ns;
         return;
     }
-    if (!f->asker.client && n > f->q.udp_size) {
+    if (!f->asker.client && n > (f->q.udp_size < DNS_UDP_MAX ? f->q.udp_size : DNS_UDP_MAX)) {
         uint8_t cut[DNS_UDP_PLAIN];
         asker_answer(d, &f->asker, cut, dns_reply_truncated(f->query, &f->q, cut, sizeof cut));
     } else {
@@ -155,14 +155,15 @@ static void on_datagram(struct netd *d, struct watch *w, uint32_t events)
     socklen_t len = sizeof address;
     struct ip_address from;
     uint16_t port;
-    ssize_t n = recvfrom(w->fd, m, sizeof m, MSG_DONTWAIT, (struct sockaddr *)&address, &len);
+    ssize_t n = recvfrom(w->fd, m, sizeof m, MSG_DONTWAIT | MSG_TRUNC, (struct sockaddr *)&address, &len);
     (void)events;
     if (n < 0 && errno != EAGAIN)
         f->next_ns = d->now_ns; // refused: no need to wait
     if (n < 0 || !ip_from_sockaddr((struct sockaddr *)&address, &from, &port) || port != PORT ||
-        !is_asked(f, &from) || !is_reply(f, m, (size_t)n))
+        !is_asked(f, &from) || !is_reply(f, m, (size_t)n < sizeof m ? (size_t)n : sizeof m))
         return;
-    take_reply(d, f, &from, m, (size_t)n);
+    take_reply(d, f, &from, m,
+               (size_t)n); // larger than m: it has not all arrived, and is only said to be too large
 }
 
 static bool send_datagram(struct netd *d, struct forward *f, const struct ip_address *to)
@@ -176,8 +177,10 @@ static bool send_datagram(struct netd *d, struct forward *f, const struct ip_add
         f->family = to->family;
         f->watch =
             (struct watch){ socket(to->family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on_datagram };
-        if (f->watch.fd < 0 || !watch_add(d, &f->watch, EPOLLIN))
+        if (f->watch.fd < 0 || !watch_add(d, &f->watch, EPOLLIN)) {
+            watch_remove(d, &f->watch);
             return false;
+        }
     }
     memcpy(query, f->query, f->n);
     dns_put16(query, f->id);
@@ -243,8 +246,9 @@ static void ask_next(struct netd *d, struct forward *f)
         bool is_last = f->asked == f->server_count;
         if (!(is_tcp ? open_connection(d, f, server) : send_datagram(d, f, server)))
             continue;
-        f->next_ns =
-            is_last ? f->give_up_ns : d->now_ns + (is_tcp ? NEXT_SERVER_TCP_MS : NEXT_SERVER_MS) * NS_PER_MS;
+        f->next_ns = d->now_ns + (is_tcp ? NEXT_SERVER_TCP_MS : NEXT_SERVER_MS) * NS_PER_MS;
+        if (is_last || f->next_ns > f->give_up_ns)
+            f->next_ns = f->give_up_ns;
         return;
     }
     fail(d, f);

@@ -22,7 +22,7 @@ struct endpoint {
 struct holders {
     struct endpoint **items; // borrowed
     size_t n;
-    size_t turn; // whose address comes first next time
+    size_t turn[2]; // whose address comes first next time, for IPv4 and for IPv6: askers want both at once
 };
 
 struct names {
@@ -162,17 +162,18 @@ void names_begin(struct names *names)
 
 void names_end(struct names *names)
 {
-    bool is_changed = true;
-    while (is_changed) { // a map must not change while it is walked
-        const struct map_entry *entry;
-        is_changed = false;
-        for (size_t at = 0; !is_changed && (entry = map_next(&names->endpoints, &at));) {
-            struct endpoint *e = entry->value;
-            is_changed = e->generation != names->generation;
-            if (is_changed)
-                take_out(names, e);
-        }
+    // A map must not change while it is walked.
+    struct endpoint **untold CLEANUP(cleanup_free) =
+        xcalloc(names->endpoints.len + 1, sizeof(struct endpoint *));
+    const struct map_entry *entry;
+    size_t n = 0;
+    for (size_t at = 0; (entry = map_next(&names->endpoints, &at));) {
+        struct endpoint *e = entry->value;
+        if (e->generation != names->generation)
+            untold[n++] = e;
     }
+    for (size_t i = 0; i < n; i++)
+        take_out(names, untold[i]);
 }
 
 // --- look up
@@ -190,11 +191,18 @@ bool names_find(struct names *names, const char *network, const char *name, int 
     char key[512];
     int n = snprintf(key, sizeof key, "%s %s", network, name);
     struct holders *h = n > 0 && (size_t)n < sizeof key ? map_get(&names->holders, key) : NULL;
-    for (size_t i = 0; h && i < h->n; i++)
-        add_addresses(h->items[(h->turn + i) % h->n], family, list, max, count);
-    if (h)
-        h->turn = (h->turn + 1) % h->n;
-    return h != NULL;
+    if (!h)
+        return false;
+    size_t *turn = &h->turn[family == AF_INET6];
+    for (size_t i = 0; i < h->n; i++)
+        add_addresses(h->items[(*turn + i) % h->n], family, list, max, count);
+    *turn = (*turn + 1) % h->n;
+    return true;
+}
+
+bool names_is_empty(const struct names *names)
+{
+    return names->endpoints.len == 0;
 }
 
 const char *names_of(const struct names *names, const char *network, const struct ip_address *address)

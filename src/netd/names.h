@@ -25,5 +25,6 @@ void names_end(struct names *names);
 // begins with another of them, so that askers are spread. true: somebody has the name, be it without such an address.
 bool names_find(struct names *names, const char *network, const char *name, int family,
                 struct ip_address *list, size_t max, size_t *count);
+bool names_is_empty(const struct names *names);
 // The first name of whoever has the address on `network`, borrowed until the next change; NULL: nobody.
 const char *names_of(const struct names *names, const char *network, const struct ip_address *address);

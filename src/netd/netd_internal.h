@@ -3,6 +3,7 @@
 // server.c    the loop, the control socket, what skiffd says
 // resolver.c  one container's sockets: its questions, answered from names and cache or handed on
 // forward.c   one question under way to upstream servers
+// proxy.c     connections that the kernel cannot translate, relayed
 #pragma once
 
 #include "base/ip.h"
@@ -18,7 +19,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-enum { NETD_EVENTS_MAX = 64 };
+enum { NETD_EVENTS_MAX = 64, NETD_PROXY_KEY_MAX = IP_TEXT_MAX + 8 };
 
 struct netd;
 
@@ -36,6 +37,7 @@ struct resolver {
     size_t upstream_count;
     char upstream_set[NETD_UPSTREAMS_MAX * IP_TEXT_MAX]; // the cache's word for them
     unsigned forward_count, client_count;
+    struct ip_prefix from; // whom it answers; none: all who reach it
     uint64_t generation;
 };
 
@@ -55,9 +57,12 @@ struct netd {
     struct names *names;
     struct cache *cache;
     struct map resolvers; // container id -> struct resolver, owned
+    size_t gateway_count; // of them, those that are a network's and no container's
     struct forward *forwards;
     unsigned forward_count;
     struct client *clients;
+    struct map proxies; // "address port" -> struct proxy, owned
+    unsigned relay_count;
     struct map upstreams; // address -> when it failed last (struct upstream), owned
     uint64_t generation;
     int64_t now_ns;                             // monotonic, of this turn of the loop
@@ -93,6 +98,15 @@ void forward_cancel(struct netd *d, const struct resolver *resolver, const struc
 int64_t forward_deadline(const struct netd *d);
 void forward_expire(struct netd *d);
 void forward_done(struct netd *d);
+
+// --- proxy.c
+
+// What NETD_PROXY says. Takes the descriptor.
+void proxy_put(struct netd *d, struct netd_message *m);
+void proxy_remove(struct netd *d, const struct netd_message *m);
+bool proxy_is_there(const struct netd *d, const struct netd_message *m);
+// Those that were not told since BEGIN, or all.
+void proxies_forget(struct netd *d, bool is_all);
 
 // --- sandbox.c
 

@@ -15,7 +15,9 @@ enum {
     TTL_S = 5, // of our own names: replicas come and go
     CLIENTS_MAX = 32,
     CLIENT_IDLE_S = 10,
-    QUERY_MAX = 1024
+    QUERY_MAX = 1024,
+    UNREAD_MAX = 64 * 1024,       // of answers: more questions wait until the client has read some
+    UNREAD_REFUSED = 1024 * 1024, // with those that were under way: it will not read them
 };
 
 // --- our own names
@@ -90,6 +92,14 @@ static void handle(struct netd *d, const struct asker *asker, const uint8_t *que
         forward_start(d, asker, &q, query, n);
 }
 
+static bool is_welcome(const struct resolver *r, const struct sockaddr_storage *address)
+{
+    struct ip_address ip;
+    uint16_t port;
+    return ip_is_none(&r->from.ip) || (ip_from_sockaddr((const struct sockaddr *)address, &ip, &port) &&
+                                       ip_prefix_contains(&r->from, &ip));
+}
+
 static void on_datagrams(struct netd *d, struct watch *w, uint32_t events)
 {
     static uint8_t buffers[BATCH][QUERY_MAX]; // one thread
@@ -109,7 +119,7 @@ static void on_datagrams(struct netd *d, struct watch *w, uint32_t events)
     int n = recvmmsg(w->fd, messages, BATCH, MSG_DONTWAIT, NULL);
     for (int i = 0; i < n; i++) {
         askers[i].address_len = messages[i].msg_hdr.msg_namelen;
-        if (!(messages[i].msg_hdr.msg_flags & MSG_TRUNC))
+        if (!(messages[i].msg_hdr.msg_flags & MSG_TRUNC) && is_welcome(r, &askers[i].address))
             handle(d, &askers[i], buffers[i], messages[i].msg_len);
     }
 }
@@ -139,6 +149,8 @@ static void client_free(struct netd *d, struct client *c)
 
 static bool client_flush(struct netd *d, struct client *c)
 {
+    if (c->out.len > UNREAD_REFUSED)
+        return false;
     while (c->out.len > 0) {
         ssize_t n = send(c->watch.fd, c->out.ptr, c->out.len, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (n < 0 && errno == EAGAIN)
@@ -147,7 +159,7 @@ static bool client_flush(struct netd *d, struct client *c)
             return false;
         str_consume(&c->out, (size_t)n);
     }
-    watch_change(d, &c->watch, EPOLLIN | (c->out.len > 0 ? EPOLLOUT : 0));
+    watch_change(d, &c->watch, (c->out.len < UNREAD_MAX ? EPOLLIN : 0) | (c->out.len > 0 ? EPOLLOUT : 0));
     return true;
 }
 
@@ -192,7 +204,9 @@ static void on_client(struct netd *d, struct watch *w, uint32_t events)
 static void on_connection(struct netd *d, struct watch *w, uint32_t events)
 {
     struct resolver *r = (struct resolver *)(void *)((char *)w - offsetof(struct resolver, tcp));
-    int fd = accept4(w->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    struct sockaddr_storage address;
+    socklen_t address_len = sizeof address;
+    int fd = accept4(w->fd, (struct sockaddr *)&address, &address_len, SOCK_NONBLOCK | SOCK_CLOEXEC);
     (void)events;
     if (fd < 0)
         return;
@@ -203,7 +217,7 @@ static void on_connection(struct netd *d, struct watch *w, uint32_t events)
                           .in = STR_INIT,
                           .out = STR_INIT,
                           .deadline_ns = d->now_ns + CLIENT_IDLE_S * NS_PER_S };
-    if (r->client_count >= CLIENTS_MAX || !watch_add(d, &c->watch, EPOLLIN)) {
+    if (r->client_count >= CLIENTS_MAX || !is_welcome(r, &address) || !watch_add(d, &c->watch, EPOLLIN)) {
         fd_close(fd);
         free(c);
         return;
@@ -241,7 +255,7 @@ void asker_answer(struct netd *d, const struct asker *to, const uint8_t *message
     str_append_n(&to->client->out, length, sizeof length);
     str_append_n(&to->client->out, message, n);
     watch_change(d, &to->client->watch,
-                 EPOLLIN | EPOLLOUT); // a turn later: the client must not go under its caller's feet
+                 EPOLLOUT); // a turn later: the client must not go under its caller's feet
 }
 
 // --- what skiffd says
@@ -268,6 +282,7 @@ void resolver_remove(struct netd *d, struct resolver *r)
             client_free(d, c);
     }
     map_remove(&d->resolvers, r->id);
+    d->gateway_count -= !ip_is_none(&r->from.ip);
     watch_remove(d, &r->udp);
     watch_remove(d, &r->tcp);
     strv_free(r->networks);
@@ -299,6 +314,8 @@ void resolver_put(struct netd *d, struct netd_message *m)
     }
     if (!r)
         return;
+    d->gateway_count += !ip_is_none(&m->from.ip) - !ip_is_none(&r->from.ip);
+    r->from = m->from;
     r->generation = d->generation;
     strv_free(r->networks);
     strv_free(r->links);

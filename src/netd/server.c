@@ -33,7 +33,10 @@ void watch_remove(struct netd *d, struct watch *w)
     for (int i = d->event_at; i < d->event_count; i++)
         if (d->events[i].data.ptr == w)
             d->events[i].data.ptr = NULL;
-    w->fd = fd_close(w->fd); // which takes it out of the set
+    // Closing would not take it out of the set while another process has the socket: skiffd, or a child of its before exec.
+    if (w->fd >= 0)
+        epoll_ctl(d->epoll_fd, EPOLL_CTL_DEL, w->fd, NULL);
+    w->fd = fd_close(w->fd);
 }
 
 // --- what skiffd says
@@ -41,25 +44,26 @@ void watch_remove(struct netd *d, struct watch *w)
 // Containers that were not named between BEGIN and END are gone.
 static void forget_untold(struct netd *d)
 {
-    bool is_changed = true;
-    while (is_changed) { // a map must not change while it is walked
-        const struct map_entry *e;
-        is_changed = false;
-        for (size_t at = 0; !is_changed && (e = map_next(&d->resolvers, &at));) {
-            struct resolver *r = e->value;
-            is_changed = r->generation != d->generation;
-            if (is_changed)
-                resolver_remove(d, r);
-        }
+    // A map must not change while it is walked.
+    struct resolver **untold CLEANUP(cleanup_free) = xcalloc(d->resolvers.len + 1, sizeof(struct resolver *));
+    const struct map_entry *e;
+    size_t n = 0;
+    for (size_t at = 0; (e = map_next(&d->resolvers, &at));) {
+        struct resolver *r = e->value;
+        if (r->generation != d->generation)
+            untold[n++] = r;
     }
+    for (size_t i = 0; i < n; i++)
+        resolver_remove(d, untold[i]);
     names_end(d->names);
+    proxies_forget(d, false);
 }
 
 static void answer_has(struct netd *d, const struct netd_message *m)
 {
     struct netd_message reply = NETD_MESSAGE_INIT;
-    struct resolver *r = map_get(&d->resolvers, m->container);
-    reply.type = r ? NETD_YES : NETD_NO;
+    bool is_there = m->type == NETD_HAS ? map_get(&d->resolvers, m->container) != NULL : proxy_is_there(d, m);
+    reply.type = is_there ? NETD_YES : NETD_NO;
     memcpy(reply.container, m->container, sizeof reply.container);
     (void)netd_send(d->control.fd, &reply);
 }
@@ -88,7 +92,14 @@ static void obey(struct netd *d, struct netd_message *m)
         if (r)
             resolver_remove(d, r);
         break;
+    case NETD_PROXY:
+        proxy_put(d, m);
+        break;
+    case NETD_UNPROXY:
+        proxy_remove(d, m);
+        break;
     case NETD_HAS:
+    case NETD_HAS_PROXY:
         answer_has(d, m);
         break;
     default:
@@ -129,9 +140,17 @@ static void on_engine(struct netd *d, struct watch *w, uint32_t events)
 }
 
 // --- the loop
+
+// By an engine, or by containers: those that ask, and on a network that asks at its gateway those that have names.
+static bool has_use(const struct netd *d)
+{
+    return d->control.fd >= 0 || d->resolvers.len > d->gateway_count || d->proxies.len > 0 ||
+           !names_is_empty(d->names);
+}
+
 static bool is_needed(struct netd *d)
 {
-    if (d->control.fd >= 0 || d->resolvers.len > 0)
+    if (has_use(d))
         d->needed_ns = d->now_ns;
     return d->now_ns - d->needed_ns < IDLE_S * NS_PER_S;
 }
@@ -140,7 +159,7 @@ static int timeout_ms(const struct netd *d)
 {
     int64_t forwards = forward_deadline(d), clients = clients_deadline(d),
             first = forwards < clients ? forwards : clients;
-    if (d->control.fd < 0 && d->resolvers.len == 0) {
+    if (!has_use(d)) {
         int64_t end = d->needed_ns + IDLE_S * NS_PER_S;
         first = end < first ? end : first;
     }
@@ -172,6 +191,8 @@ static void done(struct netd *d)
     while ((at = 0, e = map_next(&d->resolvers, &at)))
         resolver_remove(d, e->value);
     forward_done(d);
+    proxies_forget(d, true);
+    map_done(&d->proxies);
     map_done(&d->resolvers);
     names_free(d->names);
     cache_free(d->cache);

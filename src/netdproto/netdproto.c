@@ -15,9 +15,12 @@ enum field {
     FIELD_NETWORKS = 4,
     FIELD_ADDRESS = 5,
     FIELD_UPSTREAM = 6,
-    FIELD_LINK = 7
+    FIELD_LINK = 7,
+    FIELD_FROM = 8,
+    FIELD_LISTEN = 9,
+    FIELD_TARGET = 10
 };
-enum { HEADER_BYTES = 4, FIELD_HEADER_BYTES = 3 };
+enum { HEADER_BYTES = 4, FIELD_HEADER_BYTES = 3, LINK_BYTES_MAX = 2 * NETD_NAME_BYTES_MAX + 1 };
 
 void netd_message_done(struct netd_message *m)
 {
@@ -56,10 +59,39 @@ static void put_text(struct out *o, enum field tag, const char *text)
         put(o, tag, text, strlen(text));
 }
 
-static void put_list(struct out *o, enum field tag, char *const *list)
+// What decode would refuse is not sent: the sender is told.
+static void put_list(struct out *o, enum field tag, char *const *list, size_t bytes_max, size_t count_max)
 {
-    for (size_t i = 0; list && list[i]; i++)
-        put(o, tag, list[i], strlen(list[i]));
+    o->has_failed |= strv_len(list) > count_max;
+    for (size_t i = 0; list && list[i]; i++) {
+        size_t n = strlen(list[i]);
+        o->has_failed |= n == 0 || n > bytes_max;
+        put(o, tag, list[i], n);
+    }
+}
+
+// The address, then the length.
+static void put_prefix(struct out *o, enum field tag, const struct ip_prefix *prefix)
+{
+    uint8_t value[IP_BYTES_MAX + 1];
+    size_t n = ip_byte_count(&prefix->ip);
+    if (ip_is_none(&prefix->ip))
+        return;
+    memcpy(value, prefix->ip.bytes, n);
+    value[n] = prefix->length;
+    put(o, tag, value, n + 1);
+}
+
+// The address, then the port.
+static void put_socket(struct out *o, enum field tag, const struct netd_socket *s)
+{
+    uint8_t value[IP_BYTES_MAX + sizeof s->port];
+    size_t n = ip_byte_count(&s->ip);
+    if (ip_is_none(&s->ip))
+        return;
+    memcpy(value, s->ip.bytes, n);
+    memcpy(value + n, &s->port, sizeof s->port);
+    put(o, tag, value, n + sizeof s->port);
 }
 
 size_t netd_encode(const struct netd_message *m, uint8_t *buffer)
@@ -68,13 +100,16 @@ size_t netd_encode(const struct netd_message *m, uint8_t *buffer)
     memcpy(buffer, &m->type, HEADER_BYTES);
     put_text(&o, FIELD_CONTAINER, m->container);
     put_text(&o, FIELD_NETWORK, m->network);
-    put_list(&o, FIELD_NAME, m->names);
-    put_list(&o, FIELD_NETWORKS, m->networks);
-    put_list(&o, FIELD_LINK, m->links);
+    put_list(&o, FIELD_NAME, m->names, NETD_NAME_BYTES_MAX, NETD_NAMES_MAX);
+    put_list(&o, FIELD_NETWORKS, m->networks, NETD_ID_MAX - 1, NETD_NETWORKS_MAX);
+    put_list(&o, FIELD_LINK, m->links, LINK_BYTES_MAX, NETD_NAMES_MAX);
     for (size_t i = 0; i < m->address_count; i++)
         put(&o, FIELD_ADDRESS, m->addresses[i].bytes, ip_byte_count(&m->addresses[i]));
     for (size_t i = 0; i < m->upstream_count; i++)
         put(&o, FIELD_UPSTREAM, m->upstreams[i].bytes, ip_byte_count(&m->upstreams[i]));
+    put_prefix(&o, FIELD_FROM, &m->from);
+    put_socket(&o, FIELD_LISTEN, &m->listen);
+    put_socket(&o, FIELD_TARGET, &m->target);
     return o.has_failed ? 0 : o.n;
 }
 
@@ -106,6 +141,24 @@ static bool take_ip(const uint8_t *value, size_t n, struct ip_address *list, siz
     return true;
 }
 
+static bool take_prefix(const uint8_t *value, size_t n, struct ip_prefix *ret)
+{
+    size_t count = 0;
+    if (n == 0 || !take_ip(value, n - 1, &ret->ip, 1, &count) || value[n - 1] > ip_bit_count(&ret->ip))
+        return false;
+    ret->length = value[n - 1];
+    return true;
+}
+
+static bool take_socket(const uint8_t *value, size_t n, struct netd_socket *ret)
+{
+    size_t count = 0;
+    if (n < sizeof ret->port || !take_ip(value, n - sizeof ret->port, &ret->ip, 1, &count))
+        return false;
+    memcpy(&ret->port, value + n - sizeof ret->port, sizeof ret->port);
+    return true;
+}
+
 static bool take_field(struct netd_message *m, uint8_t tag, const uint8_t *value, size_t n)
 {
     switch (tag) {
@@ -118,11 +171,17 @@ static bool take_field(struct netd_message *m, uint8_t tag, const uint8_t *value
     case FIELD_NETWORKS:
         return take_item(value, n, NETD_ID_MAX - 1, NETD_NETWORKS_MAX, &m->networks);
     case FIELD_LINK:
-        return take_item(value, n, 2 * NETD_NAME_BYTES_MAX + 1, NETD_NAMES_MAX, &m->links);
+        return take_item(value, n, LINK_BYTES_MAX, NETD_NAMES_MAX, &m->links);
     case FIELD_ADDRESS:
         return take_ip(value, n, m->addresses, 2, &m->address_count);
     case FIELD_UPSTREAM:
         return take_ip(value, n, m->upstreams, NETD_UPSTREAMS_MAX, &m->upstream_count);
+    case FIELD_FROM:
+        return take_prefix(value, n, &m->from);
+    case FIELD_LISTEN:
+        return take_socket(value, n, &m->listen);
+    case FIELD_TARGET:
+        return take_socket(value, n, &m->target);
     default:
         return true; // of a newer skiffd
     }

@@ -4,8 +4,8 @@
 // its type (4 bytes) and fields: tag (1 byte), length (2 bytes), value; numbers are in the host's order. Fields that are not known
 // are skipped: skiff-netd outlives skiffd upgrades.
 //
-// Conversation. skiffd connects, sends BEGIN, everything that is, END (what was not said again is forgotten then, if it is
-// not a resolver's sockets), and from then on each change. HAS is answered with one packet: YES or NO. Nothing else is answered: a
+// Conversation. skiffd connects, sends BEGIN, everything that is, END (what was not said again is forgotten then),
+// and from then on each change. HAS and HAS_PROXY are answered with one packet: YES or NO. Nothing else is answered: a
 // name that is told twice, or taken back without having been told, does no harm.
 #pragma once
 
@@ -33,11 +33,21 @@ enum netd_message_type {
     NETD_UNNAMES = 4, // ... is not found any more
     NETD_RESOLVER =
         5, // `container` asks on `networks`, and beyond them `upstreams` (none: nobody). fds: [0] datagrams, [1] a
-           // listening stream socket, both in its network namespace; without fds those that are there stay
+           // listening stream socket, both in its network namespace; without fds those that are there stay.
+           // With `from`, who asks is a whole network instead, at its gateway's address
     NETD_FORGET = 6, // `container` asks no more
     NETD_HAS = 7,    // are there sockets of `container`?
+    NETD_PROXY =
+        8, // connections to `listen` go on to `target`. fds: [0] the listening socket; without it the one that is there stays
+    NETD_UNPROXY = 9,    // `listen` no more, and its connections end
+    NETD_HAS_PROXY = 10, // is there a socket at `listen`?
     NETD_YES = 100,
     NETD_NO = 101,
+};
+
+struct netd_socket {
+    struct ip_address ip; // none: not told
+    uint16_t port;
 };
 
 // One struct for all: the type says which members count.
@@ -51,6 +61,8 @@ struct netd_message {
     size_t address_count;
     struct ip_address upstreams[NETD_UPSTREAMS_MAX];
     size_t upstream_count;
+    struct ip_prefix from; // of a resolver: who asks from elsewhere is not answered; none: all are
+    struct netd_socket listen, target;
     int fds[NETD_FDS_MAX]; // owned when received, borrowed when sent
     size_t fd_count;
 };

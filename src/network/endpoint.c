@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 // --- values
 void network_endpoint_done(struct network_endpoint *endpoint)
@@ -79,6 +80,19 @@ void endpoint_give_ports_back(struct network_service *s, const struct network_en
     }
 }
 
+bool endpoint_port_is_relayed(const struct network_endpoint *e, const struct network_port *p)
+{
+    struct ip_address host_ip;
+    return p->protocol == NETWORK_TCP && ip_parse(p->host_ip, &host_ip) && host_ip.family == AF_INET6 &&
+           (e->ip6[0] == '\0' || ip_is_any(&host_ip) || ip_is_loopback(&host_ip));
+}
+
+// UDP has no relay.
+static bool can_be_relayed(const struct network_service *s, const struct network_port *want)
+{
+    return s->names && want->protocol == NETWORK_TCP && access("/proc/net/if_inet6", F_OK) == 0;
+}
+
 struct claim {
     struct network_service *service;
     struct network_endpoint *endpoint;
@@ -113,7 +127,9 @@ static int claim_everywhere(struct claim *c, const struct network *n, const stru
         six.host_port = c->endpoint->ports[c->endpoint->port_count - 1].host_port;
         six.last_host_port = 0;
     }
-    if (c->endpoint->ip6[0] == '\0' || !ip_is_any(&four)) // an address was chosen for all: it is of IPv4
+    if (!ip_is_any(&four)) // an address was chosen for all: it is of IPv4
+        return 0;
+    if (c->endpoint->ip6[0] == '\0' && !can_be_relayed(c->service, want))
         return 0;
     return claim_one(c, &six, &any6, err);
 }
@@ -127,7 +143,8 @@ static int claim_port(struct claim *c, const struct network *n, const struct net
     if (!ip_parse(want->host_ip, &host_ip))
         return error_set(err, ERROR_INVALID, "invalid IP address: %s", want->host_ip);
     bool is_six = host_ip.family == AF_INET6;
-    if (is_six ? c->endpoint->ip6[0] == '\0' : c->endpoint->ip[0] == '\0')
+    if (is_six ? c->endpoint->ip6[0] == '\0' && !can_be_relayed(c->service, want)
+               : c->endpoint->ip[0] == '\0')
         return error_set(err, ERROR_UNSUPPORTED,
                          "publishing port %u on the IPv%d address %s: the container has none on network %s",
                          want->container_port, is_six ? 6 : 4, want->host_ip, n->name);
@@ -391,6 +408,8 @@ void network_release(struct network_service *s, const struct network_endpoint *e
         if (a->is_plugged)
             unpublish(s, a);
         pthread_mutex_unlock(&s->setup_lock);
+        if (a->is_plugged)
+            relays_close(s, &a->endpoint);
         endpoint_give_ports_back(s, &a->endpoint);
     }
     names_withdraw(s, &a->endpoint);
@@ -434,6 +453,7 @@ static int restore_one(struct network_service *s, const struct network_endpoint 
     remember(s, n, &own, true);
     atomic_store(&n->is_ready, true); // setup_table below finds it among those it makes
     pthread_mutex_unlock(&s->lock);
+    relays_restore(s, &own);
     network_endpoint_done(&own);
     return 0;
 }

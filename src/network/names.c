@@ -3,6 +3,8 @@
 // one, and says everything again. A thread sleeps at the connection, so that a program that died is replaced at once and not with the
 // next container.
 //
+// Containers of the default bridge ask at its gateway's address instead, where two sockets of the host's namespace serve all of them.
+//
 // In the container's network namespace two sockets are bound to 127.0.0.11, on ports of their own, and two nftables rules lead there
 // what is sent to port 53: the port itself stays free for name servers that run in containers.
 #include "network/service.h"
@@ -14,6 +16,7 @@
 #include "base/thread.h"
 #include "kernel/netlink/route.h"
 #include "kernel/nft/nft.h"
+#include "kernel/nft/policy.h"
 #include "netdproto/netdproto.h"
 
 #include <errno.h>
@@ -36,18 +39,23 @@
 enum {
     LISTEN_FD = 3,
     BACKLOG = 16,
+    RELAY_BACKLOG = 1024,
     DNS_PORT = 53,
     ANSWER_TIMEOUT_S = 5,
     STACK_BYTES = 192 * 1024,
     RETRY_MS = 1000
 };
 
+#define BRIDGE_ASKER "bridge" // no container's id
+
 static const struct ip_address resolver_address = { AF_INET, { 127, 0, 0, 11 } };
 
 // A container that asks.
 struct asker {
-    char *container_id;
-    pid_t pid;
+    char *container_id; // or BRIDGE_ASKER
+    pid_t pid;          // 0: at `gateway`, in the host's namespace, for whoever asks from `from`
+    struct ip_address gateway;
+    struct ip_prefix from;
     char **links;
     struct ip_address upstreams[NETWORK_UPSTREAMS_MAX];
     size_t upstream_count;
@@ -65,6 +73,8 @@ struct name_service {
     pid_t child;          // the program when we started it; 0: not
     struct map askers;    // container id -> struct asker, owned
     bool is_closing;
+    bool is_bridge_refused; // the port is another program's
+    size_t relay_count;     // ports that are relayed
 };
 
 // --- the program
@@ -167,6 +177,11 @@ static char **networks_of(struct name_service *names, const char *container_id, 
     size_t at = 0;
     *ret_has_way_out = false;
     pthread_mutex_lock(&s->lock);
+    const struct network *bridge = streq(container_id, BRIDGE_ASKER) ? map_get(&s->by_name, "bridge") : NULL;
+    if (bridge) {
+        strv_push(&networks, bridge->id);
+        *ret_has_way_out = true;
+    }
     for (const struct map_entry *entry; (entry = map_next(&s->attachments, &at));) {
         const struct attachment *a = entry->value;
         if (!streq(a->endpoint.container_id, container_id) || a->is_leaving)
@@ -185,6 +200,7 @@ static int say_asker(struct name_service *names, const struct asker *a, const in
     CLEANUP(strv_freep) char **networks = networks_of(names, a->container_id, &has_way_out);
     m.networks = networks;
     m.links = a->links;
+    m.from = a->from;
     if (has_way_out) { // no question leaves an internal network
         memcpy(m.upstreams, a->upstreams, sizeof m.upstreams);
         m.upstream_count = a->upstream_count;
@@ -197,15 +213,15 @@ static int say_asker(struct name_service *names, const struct asker *a, const in
 }
 
 // --- sockets in a container's network namespace
-static int bind_there(int type, uint16_t *ret_port)
+static int bind_there(int type, const struct ip_address *to, uint16_t port, uint16_t *ret_port)
 {
     struct sockaddr_storage address;
     struct sockaddr_in bound;
-    socklen_t n = ip_to_sockaddr(&resolver_address, 0, &address), bound_n = sizeof bound;
+    socklen_t n = ip_to_sockaddr(to, port, &address), bound_n = sizeof bound;
     int on = 1, fd = socket(AF_INET, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -errno;
-    setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof on); // lo may not be up yet
+    setsockopt(fd, IPPROTO_IP, IP_FREEBIND, &on, sizeof on); // lo, or the bridge, may not be up yet
     if (bind(fd, (struct sockaddr *)&address, n) == 0 && (type != SOCK_STREAM || listen(fd, BACKLOG) == 0) &&
         getsockname(fd, (struct sockaddr *)&bound, &bound_n) == 0) {
         *ret_port = ntohs(bound.sin_port);
@@ -255,8 +271,8 @@ static int open_sockets(const struct network_service *s, pid_t pid, bool is_agai
     int r = netns < 0 ? -errno : netns_enter(netns);
     if (r < 0)
         return r;
-    fds[0] = bind_there(SOCK_DGRAM, &ports[0]);
-    fds[1] = bind_there(SOCK_STREAM, &ports[1]);
+    fds[0] = bind_there(SOCK_DGRAM, &resolver_address, 0, &ports[0]);
+    fds[1] = bind_there(SOCK_STREAM, &resolver_address, 0, &ports[1]);
     r = fds[0] < 0 ? fds[0] : fds[1] < 0 ? fds[1] : lead_there(ports[0], ports[1], is_again);
     netns_leave(s->home_netns_fd);
     if (r < 0)
@@ -265,10 +281,23 @@ static int open_sockets(const struct network_service *s, pid_t pid, bool is_agai
     return r;
 }
 
+static int open_gateway_sockets(const struct asker *a, int fds[static NETD_FDS_MAX])
+{
+    uint16_t port;
+    fds[0] = bind_there(SOCK_DGRAM, &a->gateway, DNS_PORT, &port);
+    fds[1] = fds[0] < 0 ? fds[0] : bind_there(SOCK_STREAM, &a->gateway, DNS_PORT, &port);
+    if (fds[0] >= 0 && fds[1] >= 0)
+        return 0;
+    int r = fds[1];
+    fds[0] = fd_close(fds[0]);
+    fds[1] = FD_NONE;
+    return r;
+}
+
 static int say_new_asker(struct name_service *names, const struct asker *a, bool is_again)
 {
     int fds[NETD_FDS_MAX] = { FD_NONE, FD_NONE };
-    int r = open_sockets(names->networks, a->pid, is_again, fds);
+    int r = a->pid == 0 ? open_gateway_sockets(a, fds) : open_sockets(names->networks, a->pid, is_again, fds);
     if (r == 0)
         r = say_asker(names, a, fds);
     for (size_t i = 0; i < NETD_FDS_MAX; i++)
@@ -296,10 +325,109 @@ static int say_asker_again(struct name_service *names, const struct asker *a)
     return r < 0 ? r : is_there ? say_asker(names, a, NULL) : say_new_asker(names, a, true);
 }
 
+// --- ports that are relayed
+static int listen_at(const struct netd_socket *where)
+{
+    struct sockaddr_storage address;
+    int on = 1, fd = socket(where->ip.family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on); // 0.0.0.0 is the kernel's to translate
+    socklen_t n = ip_to_sockaddr(&where->ip, where->port, &address);
+    if (bind(fd, (struct sockaddr *)&address, n) == 0 && listen(fd, RELAY_BACKLOG) == 0)
+        return fd;
+    int r = -errno;
+    fd_close(fd);
+    return r;
+}
+
+static struct netd_message relay_message(enum netd_message_type type, const struct network_endpoint *e,
+                                         const struct network_port *p)
+{
+    struct netd_message m = message_of(type, e->container_id);
+    ip_parse(p->host_ip, &m.listen.ip);
+    m.listen.port = p->host_port;
+    ip_parse(e->ip[0] ? e->ip : e->ip6, &m.target.ip);
+    m.target.port = p->container_port;
+    return m;
+}
+
+static int has_relay(struct name_service *names, struct netd_message m, bool *ret)
+{
+    struct netd_message answer;
+    m.type = NETD_HAS_PROXY;
+    int r = netd_send(names->fd, &m);
+    if (r == 0)
+        r = netd_receive(names->fd, &answer);
+    if (r <= 0)
+        return r < 0 ? r : -EPIPE;
+    *ret = answer.type == NETD_YES;
+    netd_message_done(&answer);
+    return 0;
+}
+
+// A socket of a former engine's life, or of the port's former target, is kept, and its connections with it.
+static int say_relay(struct name_service *names, const struct network_endpoint *e,
+                     const struct network_port *p)
+{
+    struct netd_message m = relay_message(NETD_PROXY, e, p);
+    bool is_there = false;
+    int fd = listen_at(&m.listen), r = 0;
+    if (fd == -EADDRINUSE)
+        r = has_relay(names, m, &is_there);
+    if (r == 0 && fd == -EADDRINUSE && !is_there) // it has just been closed
+        fd = listen_at(&m.listen);
+    if (r == 0 && fd < 0 && !is_there)
+        r = fd;
+    m.fds[0] = fd;
+    m.fd_count = fd >= 0 ? 1 : 0;
+    if (r == 0)
+        r = netd_send(names->fd, &m);
+    fd_close(fd);
+    return r;
+}
+
+static size_t count_relays(const struct network_endpoint *e)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < e->port_count; i++)
+        n += endpoint_port_is_relayed(e, &e->ports[i]);
+    return n;
+}
+
+static int say_relays(struct name_service *names, const struct network_endpoint *e)
+{
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < e->port_count; i++)
+        if (endpoint_port_is_relayed(e, &e->ports[i]))
+            r = say_relay(names, e, &e->ports[i]);
+    return r;
+}
+
+static int say_no_relays(struct name_service *names, const struct network_endpoint *e)
+{
+    struct netd_message m = NETD_MESSAGE_INIT;
+    bool is_there;
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < e->port_count; i++)
+        if (endpoint_port_is_relayed(e, &e->ports[i])) {
+            m = relay_message(NETD_UNPROXY, e, &e->ports[i]);
+            r = netd_send(names->fd, &m);
+        }
+    return r == 0 && m.type != 0 ? has_relay(names, m, &is_there) : r; // answered when all of it is done
+}
+
 // --- the connection; names->lock held
 
-// Every endpoint that is plugged and has names, owned array with one empty element more.
-static struct network_endpoint *named_endpoints(struct network_service *s, size_t *ret_n)
+// Said once, and once more over a new connection, over which everything is said anyway.
+static bool is_broken(int r)
+{
+    return r == -EPIPE || r == -ECONNRESET || r == -ENOTCONN || r == -EBADF || r == -EAGAIN;
+}
+
+// Every endpoint that is plugged, owned array with one empty element more.
+static struct network_endpoint *plugged_endpoints(struct network_service *s, size_t *ret_n)
 {
     size_t at = 0;
     *ret_n = 0;
@@ -307,7 +435,7 @@ static struct network_endpoint *named_endpoints(struct network_service *s, size_
     struct network_endpoint *all = xcalloc(s->attachments.len + 1, sizeof *all);
     for (const struct map_entry *entry; (entry = map_next(&s->attachments, &at));) {
         const struct attachment *a = entry->value;
-        if (a->is_plugged && !a->is_leaving && strv_len(a->endpoint.names))
+        if (a->is_plugged && !a->is_leaving)
             all[(*ret_n)++] = network_endpoint_copy(&a->endpoint);
     }
     pthread_mutex_unlock(&s->lock);
@@ -318,11 +446,16 @@ static int say_everything(struct name_service *names)
 {
     struct netd_message begin = message_of(NETD_BEGIN, ""), end = message_of(NETD_END, "");
     size_t n, at = 0;
-    struct network_endpoint *endpoints CLEANUP(cleanup_free) = named_endpoints(names->networks, &n);
+    struct network_endpoint *endpoints CLEANUP(cleanup_free) = plugged_endpoints(names->networks, &n);
     int r = netd_send(names->fd, &begin);
     for (size_t i = 0; i < n; i++) {
-        if (r == 0)
+        if (r == 0 && strv_len(endpoints[i].names))
             r = say_names(names, &endpoints[i]);
+        int relayed = r == 0 ? say_relays(names, &endpoints[i]) : 0;
+        if (is_broken(relayed))
+            r = relayed;
+        else if (relayed < 0)
+            log_warn("relay the IPv6 ports of %s: %s", endpoints[i].container_name, strerror(-relayed));
         network_endpoint_done(&endpoints[i]);
     }
     for (const struct map_entry *e; r == 0 && (e = map_next(&names->askers, &at));) {
@@ -333,6 +466,11 @@ static int say_everything(struct name_service *names)
             log_debug("names for container %s: %s", e->key, strerror(-asked));
     }
     return r == 0 ? netd_send(names->fd, &end) : r;
+}
+
+static bool is_needed(const struct name_service *names)
+{
+    return names->askers.len > 0 || names->relay_count > 0;
 }
 
 static void disconnect(struct name_service *names)
@@ -370,12 +508,6 @@ static int connect_now(struct name_service *names, bool may_start)
     return r;
 }
 
-// Said once, and once more over a new connection, over which everything is said anyway.
-static bool is_broken(int r)
-{
-    return r == -EPIPE || r == -ECONNRESET || r == -ENOTCONN || r == -EBADF || r == -EAGAIN;
-}
-
 // --- a program that dies is replaced
 static void *watch(void *context)
 {
@@ -398,7 +530,7 @@ static void *watch(void *context)
         bool is_dead = names->fd == p[1].fd && (p[1].revents & (POLLHUP | POLLRDHUP | POLLERR)) != 0;
         if (is_dead)
             disconnect(names);
-        if (names->fd < 0 && names->askers.len > 0 && !names->is_closing) {
+        if (names->fd < 0 && is_needed(names) && !names->is_closing) {
             int r = connect_now(names, true);
             if (r < 0) {
                 log_warn("skiff-netd: %s", strerror(-r));
@@ -476,7 +608,7 @@ static void change(struct network_service *s, const struct network_endpoint *e, 
         names->fd >= 0 ? say_change(names, e, is_there) : 0; // without a connection: said when there is one
     if (is_broken(r)) {
         disconnect(names);
-        r = names->askers.len > 0 ? connect_now(names, true) : 0;
+        r = is_needed(names) ? connect_now(names, true) : 0;
     }
     if (r < 0)
         log_warn("names of %s: %s", e->container_name, strerror(-r));
@@ -511,6 +643,49 @@ static void enter(struct name_service *names, struct asker *a)
     struct asker *former = map_put(&names->askers, a->container_id, a);
     if (former)
         asker_free(former);
+}
+
+int relays_open(struct network_service *s, const struct network_endpoint *e)
+{
+    struct name_service *names = s->names;
+    size_t n = count_relays(e);
+    if (!names || n == 0)
+        return 0;
+    pthread_mutex_lock(&names->lock);
+    names->relay_count += n;
+    int r = connect_now(names, true);
+    if (r == 0)
+        r = say_relays(names, e);
+    if (is_broken(r)) {
+        disconnect(names);
+        r = connect_now(names, true);
+        if (r == 0)
+            r = say_relays(names, e);
+    }
+    pthread_mutex_unlock(&names->lock);
+    return r;
+}
+
+void relays_restore(struct network_service *s, const struct network_endpoint *e)
+{
+    if (!s->names)
+        return;
+    pthread_mutex_lock(&s->names->lock);
+    s->names->relay_count += count_relays(e);
+    pthread_mutex_unlock(&s->names->lock);
+}
+
+void relays_close(struct network_service *s, const struct network_endpoint *e)
+{
+    struct name_service *names = s->names;
+    size_t n = count_relays(e);
+    if (!names || n == 0)
+        return;
+    pthread_mutex_lock(&names->lock);
+    names->relay_count -= n;
+    if (names->fd >= 0 && is_broken(say_no_relays(names, e)))
+        disconnect(names);
+    pthread_mutex_unlock(&names->lock);
 }
 
 int network_resolver_start(struct network_service *s, const struct network_resolver *resolver,
@@ -548,8 +723,8 @@ void network_resolvers_resumed(struct network_service *s)
     if (!s->names)
         return;
     pthread_mutex_lock(&s->names->lock);
-    int r = connect_now(s->names, s->names->askers.len > 0);
-    if (r < 0 && s->names->askers.len > 0)
+    int r = connect_now(s->names, is_needed(s->names));
+    if (r < 0 && is_needed(s->names))
         log_warn("skiff-netd: %s", strerror(-r));
     pthread_mutex_unlock(&s->names->lock);
 }
@@ -569,4 +744,94 @@ void network_resolver_stop(struct network_service *s, const char *container_id)
     pthread_mutex_unlock(&names->lock);
     if (a)
         asker_free(a);
+}
+
+// --- the default bridge
+static struct asker *bridge_asker_new(struct network_service *s, const struct ip_address *upstreams, size_t n)
+{
+    const struct network_resolver resolver = { .container_id = BRIDGE_ASKER,
+                                               .upstreams = upstreams,
+                                               .upstream_count = n };
+    pthread_mutex_lock(&s->lock);
+    const struct network *bridge = map_get(&s->by_name, "bridge"); // predefined: it stays
+    pthread_mutex_unlock(&s->lock);
+    if (!bridge)
+        return NULL;
+    struct asker *a = asker_new(&resolver);
+    a->gateway = bridge->pools[0].gateway;
+    a->from = bridge->pools[0].subnet;
+    return a;
+}
+
+static bool has_upstreams(const struct asker *a, const struct ip_address *upstreams, size_t n)
+{
+    bool is_same = a->upstream_count == n;
+    for (size_t i = 0; is_same && i < n; i++)
+        is_same = ip_equals(&a->upstreams[i], &upstreams[i]);
+    return is_same;
+}
+
+// names->lock held; takes the asker. What a container sends to the gateway's address is for the host, and its firewall's to refuse:
+// where that drops by default the question would not arrive, and the container would wait in vain before it asks elsewhere.
+static int serve_bridge(struct name_service *names, struct asker *a)
+{
+    bool is_first = map_get(&names->askers, BRIDGE_ASKER) == NULL;
+    int r = is_first && nft_drops_input() > 0 ? -EHOSTUNREACH : connect_now(names, true);
+    if (r == 0)
+        r = say_asker_again(names, a);
+    if (is_broken(r)) {
+        disconnect(names);
+        r = connect_now(names, true);
+        if (r == 0)
+            r = say_asker_again(names, a);
+    }
+    if (r == 0) {
+        enter(names, a);
+        return 0;
+    }
+    names->is_bridge_refused = true; // until the next start of the engine: nobody is to pay for it each time
+    char gateway[IP_TEXT_MAX];
+    ip_format(&a->gateway, gateway);
+    log_info("no names on the default bridge: %s port %d: %s", gateway, DNS_PORT, strerror(-r));
+    asker_free(a);
+    return r;
+}
+
+bool network_bridge_gateway(struct network_service *s, char ret_address[static IP_TEXT_MAX])
+{
+    pthread_mutex_lock(&s->lock);
+    const struct network *bridge = map_get(&s->by_name, "bridge");
+    if (bridge)
+        ip_format(&bridge->pools[0].gateway, ret_address);
+    pthread_mutex_unlock(&s->lock);
+    return bridge != NULL;
+}
+
+bool network_bridge_resolver(struct network_service *s, const struct ip_address *upstreams, size_t n)
+{
+    struct name_service *names = s->names;
+    if (!names || !s->has_bridge_names || !s->is_enabled)
+        return false;
+    n = n < NETWORK_UPSTREAMS_MAX ? n : NETWORK_UPSTREAMS_MAX;
+    pthread_mutex_lock(&names->lock);
+    const struct asker *a = map_get(&names->askers, BRIDGE_ASKER);
+    if (!names->is_bridge_refused && (!a || !has_upstreams(a, upstreams, n))) {
+        struct asker *wanted = bridge_asker_new(s, upstreams, n);
+        a = wanted && serve_bridge(names, wanted) == 0 ? wanted : NULL;
+    }
+    bool is_served = a && !names->is_bridge_refused;
+    pthread_mutex_unlock(&names->lock);
+    return is_served;
+}
+
+void network_bridge_resolver_resume(struct network_service *s, const struct ip_address *upstreams, size_t n)
+{
+    struct name_service *names = s->names;
+    if (!names || !s->has_bridge_names || !s->is_enabled)
+        return;
+    pthread_mutex_lock(&names->lock);
+    struct asker *a = map_get(&names->askers, BRIDGE_ASKER) ? NULL : bridge_asker_new(s, upstreams, n);
+    if (a)
+        enter(names, a);
+    pthread_mutex_unlock(&names->lock);
 }

@@ -28,6 +28,7 @@ struct network_options {
     size_t pool_count;
     struct event_sink events; // "network": create, connect, disconnect, destroy
     const char *netd_program; // skiff-netd; NULL: no names
+    bool has_bridge_names;    // --bridge-names: containers of the default bridge have names too
     const char *exec_root;    // where its socket is
 };
 
@@ -66,6 +67,7 @@ struct network_info {
     bool publishes;    // its endpoints can have published ports
     bool has_gateway;  // its endpoints can be the way out
     bool has_own_pool; // a subnet was given: fixed addresses are allowed
+    bool has_names;    // its endpoints can be found by name
 };
 // ERROR_NOT_FOUND "network x not found"; ERROR_INVALID for an ambiguous prefix of an id.
 int network_find(struct network_service *networks, const char *name, struct network_info *ret,
@@ -160,6 +162,17 @@ int network_resolver_start(struct network_service *networks, const struct networ
 void network_resolver_resume(struct network_service *networks, const struct network_resolver *resolver);
 void network_resolvers_resumed(struct network_service *networks);
 void network_resolver_stop(struct network_service *networks, const char *container_id);
+
+// Containers of the default bridge ask at its gateway's address, where one pair of sockets serves all of them: the start of a
+// container has nothing to make. False when there are no names on the bridge, or another program of the host has the port 53.
+// upstreams: the host's, compared with what skiff-netd knows.
+bool network_bridge_resolver(struct network_service *networks, const struct ip_address *upstreams,
+                             size_t upstream_count);
+// That address, served or not. False: there is no default bridge.
+bool network_bridge_gateway(struct network_service *networks, char ret_address[static IP_TEXT_MAX]);
+// After a restart of the engine, before network_resolvers_resumed: there are containers that ask there.
+void network_bridge_resolver_resume(struct network_service *networks, const struct ip_address *upstreams,
+                                    size_t upstream_count);
 
 // Undo plug (the kernel drops the interface with the namespace; not awaited) and reserve. Idempotent.
 void network_release(struct network_service *networks, const struct network_endpoint *endpoint);

@@ -228,6 +228,7 @@ static int take_options(struct network_service *s, const struct network_options 
     s->has_ip_forward = o->has_ip_forward;
     s->has_masquerade = o->has_masquerade;
     s->is_inter_container_allowed = o->is_inter_container_allowed;
+    s->has_bridge_names = o->has_bridge_names && !str_is_empty(o->netd_program);
     s->events = o->events;
     s->pool_count = o->pools ? o->pool_count : sizeof default_pools / sizeof *default_pools;
     s->pools = xmemdup(o->pools ? o->pools : default_pools, s->pool_count * sizeof *s->pools);
@@ -552,7 +553,9 @@ int network_find(struct network_service *s, const char *name, struct network_inf
                                       .is_internal = n->is_internal,
                                       .publishes = n->driver == NETWORK_BRIDGE && !n->is_internal,
                                       .has_gateway = n->driver != NETWORK_NULL && !n->is_internal,
-                                      .has_own_pool = n->has_own_pool };
+                                      .has_own_pool = n->has_own_pool,
+                                      .has_names = !n->is_predefined ||
+                                                   (n->driver == NETWORK_BRIDGE && s->has_bridge_names) };
         snprintf(ret->id, sizeof ret->id, "%s", n->id);
         snprintf(ret->name, sizeof ret->name, "%s", n->name);
     }

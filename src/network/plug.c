@@ -257,6 +257,9 @@ static int plug(struct network_service *s, struct network *n, const struct netwo
     rc = configure_inside(s, n, e, sysctls, netns_fd, err);
     if (rc == 0)
         rc = publish(s, e, err);
+    int relayed = rc == 0 ? relays_open(s, e) : 0;
+    if (relayed < 0)
+        rc = error_errno(err, relayed, "relay the IPv6 ports of %s", e->container_name);
     if (rc == 0 &&
         is_bridge) { // or the container's first packets are lost, and TCP and ARP try again after a second
         link_settle(fd, e->host_interface);

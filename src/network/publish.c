@@ -22,7 +22,7 @@ static bool is_among(const struct network_port *p, const struct network_port *li
     return false;
 }
 
-// What stays of `now`, owned.
+// What stays of `now`: its ports are owned, its names are the same.
 static struct network_endpoint without(const struct network_endpoint *now, const struct network_port *removed,
                                        size_t removed_count)
 {
@@ -74,6 +74,22 @@ static int exchange(struct network_service *s, const struct network_endpoint *no
         remember_ports(s, now);
     pthread_mutex_unlock(&s->setup_lock);
     return rc;
+}
+
+// A relay that cannot be had takes the whole change back.
+static int exchange_relays(struct network_service *s, const struct network_endpoint *now,
+                           const struct network_endpoint *removed, const struct network_endpoint *added,
+                           const struct network_endpoint *then, struct error *err)
+{
+    struct error ignored;
+    relays_close(s, removed);
+    int rc = relays_open(s, added);
+    if (rc == 0)
+        return 0;
+    relays_close(s, added);
+    (void)relays_open(s, removed);
+    (void)exchange(s, then, added, removed, now, &ignored);
+    return error_errno(err, rc, "relay the IPv6 ports of %s", now->container_name);
 }
 
 // A host port that goes and comes again for another port inside keeps its claim: between giving it back and claiming it
@@ -157,6 +173,8 @@ int network_change_ports(struct network_service *s, struct network_endpoint *end
     struct network_endpoint then = without(endpoint, removed, removed_count);
     join(&then, &in);
     int rc = exchange(s, endpoint, &out, &in, &then, err);
+    if (rc == 0)
+        rc = exchange_relays(s, endpoint, &out, &in, &then, err);
     in.port_count = claimed_count;
     endpoint_give_ports_back(s, rc < 0 ? &in : &w.freed);
     free(in.ports);

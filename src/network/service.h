@@ -67,6 +67,7 @@ struct network_service {
     bool has_ip_forward;
     int mtu;
     bool has_masquerade, is_inter_container_allowed;
+    bool has_bridge_names;
     struct ip_address default_publish_ip;
     struct address_pool *pools;
     size_t pool_count;
@@ -122,7 +123,18 @@ void name_service_free(struct name_service *names);
 void names_publish(struct network_service *networks, const struct network_endpoint *endpoint);
 void names_withdraw(struct network_service *networks, const struct network_endpoint *endpoint);
 
+// Ports of an endpoint that the kernel cannot translate: skiff-netd listens there and relays. 0 or -errno; close in any
+// case.
+int relays_open(struct network_service *networks, const struct network_endpoint *endpoint);
+// After a restart of the engine: said with everything else (network_resolvers_resumed).
+void relays_restore(struct network_service *networks, const struct network_endpoint *endpoint);
+// When it returns their addresses are free again.
+void relays_close(struct network_service *networks, const struct network_endpoint *endpoint);
+
 // --- endpoint.c
+
+// Connections to ::1 are not translated by the kernel, nor those to IPv6 addresses for a container that has none.
+bool endpoint_port_is_relayed(const struct network_endpoint *endpoint, const struct network_port *port);
 
 // The mappings of an endpoint's ports, owned array; *ret_n of them.
 struct port_mapping *endpoint_mappings(const struct network_endpoint *endpoint, size_t *ret_n);

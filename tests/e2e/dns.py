@@ -154,6 +154,8 @@ class Upstream:
                 message, sender = self.udp.recvfrom(65535)
             except OSError:
                 return
+            if not message:  # closed
+                return
             reply = self._reply(message, False)
             if reply:
                 self.udp.sendto(reply, sender)

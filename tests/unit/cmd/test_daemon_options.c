@@ -43,7 +43,7 @@ static void defaults_are_in_place(void **state)
     assert_string_equal(o.exec_root, "/run/skiff");
     assert_string_equal(o.hosts[0], "unix:///run/skiff/skiff.sock");
     assert_null(o.hosts[1]);
-    assert_true(o.has_icc && o.has_ip_forward && o.has_ip_masq);
+    assert_true(o.has_icc && o.has_ip_forward && o.has_ip_masq && o.has_bridge_names);
     assert_int_equal(o.stop_timeout_s, 10);
     assert_int_equal(o.log_level, LOG_LEVEL_INFO);
     assert_null(o.bip);
