@@ -1,6 +1,9 @@
 // Theory of operation. A container's files are found once a run (where its cgroup lies in each hierarchy), opened once a run as
-// long as somebody watches, and read once a tick: opening takes ten times as long as reading. Parsing is separate from reading and forgiving: kernels add lines and leave files out, and a figure that is not there
-// is zero. Interfaces are read through /proc/<pid>/net/dev, which shows the namespace of that process, so no namespace is entered.
+// long as somebody watches, and read once a tick: opening takes ten times as long as reading. Parsing is separate from reading
+// and forgiving: kernels add lines and leave files out, and a figure that is not there is zero. What went over a bridged
+// container's link is what the host's end of it has counted, the other way round, and one answer of the kernel tells of all
+// links. Other interfaces are read through /proc/<pid>/net/dev, which shows the namespace of that process, so no namespace is
+// entered.
 #include "container/stats_internal.h"
 
 #include "base/clock.h"
@@ -10,11 +13,14 @@
 #include "base/num.h"
 #include "base/str.h"
 #include "container/container_internal.h"
+#include "kernel/netlink/netlink.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <linux/netlink.h>
+#include <net/if.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,6 +28,49 @@
 #include <unistd.h>
 
 enum { STATS_RECORD_BYTES = 4096, STATS_FILE_MAX = 1 << 20, VALUES_MAX = 4096, CPUS_MAX = 8192 };
+
+// --- links
+enum { LINKS_DUMP_MIN = 8 }; // containers from which it takes less time to hear of all links
+
+static int add_link(const struct link_counters *counters, void *context)
+{
+    struct stats_links *links = context;
+    if ((links->count & (links->count - 1)) == 0) // full: a power of two
+        links->items = xreallocarray(links->items, links->count ? 2 * links->count : 1, sizeof *links->items);
+    links->items[links->count++] = *counters;
+    return 0;
+}
+
+static int by_index(const void *a, const void *b)
+{
+    unsigned x = ((const struct link_counters *)a)->index, y = ((const struct link_counters *)b)->index;
+    return (x > y) - (x < y);
+}
+
+static void stats_links_read(size_t containers, struct stats_links *ret)
+{
+    *ret = (struct stats_links){ .fd = netlink_open(NETLINK_ROUTE) };
+    if (ret->fd < 0 || containers < LINKS_DUMP_MIN)
+        return;
+    if (link_counters_each(ret->fd, add_link, ret) == 0) {
+        qsort(ret->items, ret->count, sizeof *ret->items, by_index);
+        return;
+    }
+    free(TAKE_PTR(ret->items)); // links came or went: each is asked for
+    ret->count = 0;
+}
+
+bool stats_links_find(const struct stats_links *links, unsigned index, struct link_counters *ret)
+{
+    const struct link_counters wanted = { .index = index };
+    if (!links->items)
+        return links->fd >= 0 && link_counters_get(links->fd, index, ret) == 0;
+    const struct link_counters *found =
+        bsearch(&wanted, links->items, links->count, sizeof *links->items, by_index);
+    if (found)
+        *ret = *found;
+    return found;
+}
 
 // --- host
 void stats_parse_host_cpu(const char *text, struct stats_host *ret)
@@ -54,16 +103,23 @@ uint64_t stats_parse_memory_total(const char *text)
     return at && sscanf(at + strlen("MemTotal:"), "%" SCNu64, &kilobytes) == 1 ? kilobytes * 1024 : 0;
 }
 
-int stats_host_read(struct stats_host *ret)
+int stats_host_read(size_t containers, struct stats_host *ret)
 {
     CLEANUP(str_done) struct str stat = STR_INIT, memory = STR_INIT;
     *ret = (struct stats_host){ 0 };
+    stats_links_read(containers, &ret->links);
     int r = file_read_at(AT_FDCWD, "/proc/stat", STATS_FILE_MAX, &stat);
     if (r == 0)
         r = file_read_at(AT_FDCWD, "/proc/meminfo", STATS_FILE_MAX, &memory);
     stats_parse_host_cpu(stat.ptr, ret);
     ret->memory_bytes = stats_parse_memory_total(memory.ptr);
     return r;
+}
+
+void stats_host_done(struct stats_host *host)
+{
+    fd_close(host->links.fd);
+    free(host->links.items);
 }
 
 // --- parsers
@@ -197,9 +253,12 @@ void stats_parse_network(const char *text, struct container_stats *ret)
 }
 
 // --- places
-void stats_place_find(const char *cgroup_path, pid_t pid, bool has_network, struct stats_place *ret)
+void stats_place_find(const char *cgroup_path, pid_t pid, bool has_network, const char *link_name,
+                      struct stats_place *ret)
 {
-    *ret = (struct stats_place){ .pid = pid, .has_network = has_network };
+    *ret = (struct stats_place){ .pid = pid,
+                                 .has_network = has_network,
+                                 .link = *link_name ? if_nametoindex(link_name) : 0 };
     struct {
         char **directory;
         const char *controller;
@@ -406,6 +465,27 @@ static void read_network(const struct stats_place *place, struct str *text, stru
     stats_parse_network(text->ptr, ret);
 }
 
+static bool read_link(const struct stats_place *place, const struct stats_links *links,
+                      struct container_stats *ret)
+{
+    struct link_counters host;
+    if (!place->link || !stats_links_find(links, place->link, &host))
+        return false;
+    const struct link_direction *rx = &host.sent, *tx = &host.received;
+    ret->interfaces = xcalloc(1, sizeof *ret->interfaces);
+    ret->interface_count = 1;
+    *ret->interfaces = (struct stats_interface){ NETWORK_CONTAINER_INTERFACE,
+                                                 rx->bytes,
+                                                 rx->packets,
+                                                 rx->errors,
+                                                 rx->dropped,
+                                                 tx->bytes,
+                                                 tx->packets,
+                                                 tx->errors,
+                                                 tx->dropped };
+    return true;
+}
+
 void stats_read(struct stats_place *place, const struct stats_host *host, struct container_stats *ret)
 {
     CLEANUP(str_done) struct str text = STR_INIT;
@@ -424,7 +504,7 @@ void stats_read(struct stats_place *place, const struct stats_host *host, struct
         ret->memory_limit_bytes = host->memory_bytes;
     ret->pids = slurp_number(place, STATS_PIDS, &text);
     ret->pids_limit = slurp_number(place, STATS_PIDS_LIMIT, &text);
-    if (place->has_network)
+    if (place->has_network && !read_link(place, &host->links, ret))
         read_network(place, &text, ret);
 }
 

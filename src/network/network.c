@@ -31,8 +31,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define CONTAINER_INTERFACE "eth0"
-
 const char *network_kind_name(enum network_kind kind)
 {
     static const char *const names[] = { "bridge", "host", "none" };
@@ -372,7 +370,7 @@ static int make_veth(struct network_service *s, const struct network_endpoint *e
     struct link_veth veth = { .host_name = e->host_interface,
                               .master = atomic_load(&s->bridge_index),
                               .mtu = s->mtu,
-                              .peer_name = CONTAINER_INTERFACE,
+                              .peer_name = NETWORK_CONTAINER_INTERFACE,
                               .peer_mac = mac,
                               .peer_netns_fd = netns_fd };
     int rc = link_add_veth(fd, &veth);
@@ -391,8 +389,8 @@ static int open_inside(const struct network_service *s, int netns_fd)
     if (rc < 0)
         return rc;
     int fd = netlink_open(NETLINK_ROUTE);
-    rc =
-        file_write_existing_at(AT_FDCWD, "/proc/sys/net/ipv6/conf/" CONTAINER_INTERFACE "/disable_ipv6", "1");
+    rc = file_write_existing_at(AT_FDCWD,
+                                "/proc/sys/net/ipv6/conf/" NETWORK_CONTAINER_INTERFACE "/disable_ipv6", "1");
     netns_leave(s->home_netns_fd);
     if (rc < 0 && rc != -ENOENT)
         log_debug("disable IPv6 in a container: %s", strerror(-rc));
@@ -407,7 +405,7 @@ static int configure_inside(const struct network_service *s, const struct networ
     int fd CLEANUP(cleanup_close) = open_inside(s, netns_fd);
     if (fd < 0)
         return fd;
-    int index = link_index(fd, CONTAINER_INTERFACE);
+    int index = link_index(fd, NETWORK_CONTAINER_INTERFACE);
     return index < 0 ? index : link_configure(fd, (unsigned)index, ip, e->prefix_length, gateway);
 }
 
@@ -457,7 +455,7 @@ int network_plug(struct network_service *s, const struct network_endpoint *e, in
         return -1;
     int rc = configure_inside(s, e, netns_fd);
     if (rc < 0)
-        rc = error_errno(err, rc, "configure " CONTAINER_INTERFACE " of %s", e->container_name);
+        rc = error_errno(err, rc, "configure " NETWORK_CONTAINER_INTERFACE " of %s", e->container_name);
     else
         rc = publish(s, e, err);
     if (rc == 0) { // or the container's first packets are lost, and TCP and ARP try again after a second

@@ -41,6 +41,7 @@ struct network_port {
 };
 
 // What a container has on a network; value, copied freely, stored with the container by container/.
+#define NETWORK_CONTAINER_INTERFACE "eth0" // inside a container
 struct network_endpoint {
     char network_name[64]; // "bridge"
     char network_id[65];
