@@ -96,6 +96,7 @@ struct container {
     struct health_state health;
     json_t *health_log; // array of the last probes as the API shows them, replaced at each; NULL: none yet
     struct timer timers[TIMER_KIND_COUNT]; // theirs
+    unsigned limits_version;               // counts updates
     struct stats_source *stats;            // while somebody listens; guarded by the sampler's lock
 };
 

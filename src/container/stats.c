@@ -40,7 +40,7 @@ struct stats_source {
     bool is_kept;        // will be sampled again
     bool is_for_all;     // one reference is that of the feeds of all containers; touched by the thread only
     struct stats_place place;
-    unsigned run; // that `place` is of; touched by the thread only
+    unsigned run, limits_version; // that `place` is of; touched by the thread only
 };
 
 struct stats_listener {
@@ -147,7 +147,7 @@ static struct sample *take_sample(struct stats_source *source, const struct stat
     atomic_init(&sample->references, 1);
     pthread_mutex_lock(&c->lock);
     pid_t pid = c->state.pid;
-    unsigned run = c->state.run;
+    unsigned run = c->state.run, limits_version = c->limits_version;
     char link_name[sizeof c->endpoint.host_interface] = "";
     if (c->has_endpoint)
         memcpy(link_name, c->endpoint.host_interface, sizeof link_name);
@@ -164,6 +164,9 @@ static struct sample *take_sample(struct stats_source *source, const struct stat
             stats_place_keep(&source->place);
         source->run = run;
     }
+    if (source->limits_version != limits_version)
+        source->place.knows_limits = false;
+    source->limits_version = limits_version;
     stats_read(&source->place, host, &sample->stats);
     return sample;
 }

@@ -32,6 +32,7 @@ enum stats_file {
     STATS_CPU_EACH,
     STATS_CPU_MODES,
     STATS_CPU_STAT,
+    STATS_CPU_QUOTA,
     STATS_MEMORY_USAGE,
     STATS_MEMORY_MAX,
     STATS_MEMORY_LIMIT,
@@ -49,6 +50,9 @@ struct stats_place {
     pid_t pid;
     bool keeps_files; // fds are in use: each a descriptor, FD_NONE (not opened yet) or -errno (it cannot be)
     int fds[STATS_FILE_COUNT];
+    bool knows_limits; // the three below; they are read again when this is false
+    uint64_t memory_limit_bytes, pids_limit;
+    bool has_quota; // of processor time: without one nothing is throttled
     int process_fd; // of /proc/<pid> when keeps_files: a number that is used again is not taken for this run
     bool is_v2, has_network;                     // has_network: one of its own, or another container's
     unsigned link;                               // index of the host's end of its network, 0: none

@@ -323,6 +323,7 @@ static int open_file(const struct stats_place *p, enum stats_file file)
         [STATS_CPU_EACH] = { p->cpuacct, "cpuacct.usage_percpu", NULL },
         [STATS_CPU_MODES] = { p->cpuacct, "cpuacct.usage_all", NULL },
         [STATS_CPU_STAT] = { p->cpu, "cpu.stat", "cpu.stat" },
+        [STATS_CPU_QUOTA] = { p->cpu, "cpu.cfs_quota_us", NULL },
         [STATS_MEMORY_USAGE] = { p->memory, "memory.usage_in_bytes", "memory.current" },
         [STATS_MEMORY_MAX] = { p->memory, "memory.max_usage_in_bytes", NULL },
         [STATS_MEMORY_LIMIT] = { p->memory, "memory.limit_in_bytes", "memory.max" },
@@ -406,7 +407,7 @@ static void parse_cpu_modes(const char *text, struct container_stats *ret)
 
 static void read_cpu_v1(struct stats_place *p, struct str *text, struct container_stats *ret)
 {
-    CLEANUP(stats_values_done) struct stats_values throttling;
+    CLEANUP(stats_values_done) struct stats_values throttling = { 0 };
     if (slurp(p, STATS_CPU_EACH, text)) {
         const char *at = text->ptr;
         ret->cpu_each_ns = xcalloc(text->len / 2 + 1, sizeof *ret->cpu_each_ns);
@@ -415,10 +416,22 @@ static void read_cpu_v1(struct stats_place *p, struct str *text, struct containe
     }
     if (slurp(p, STATS_CPU_MODES, text))
         parse_cpu_modes(text->ptr, ret);
-    slurp_values(p, STATS_CPU_STAT, text, &throttling);
+    if (p->has_quota)
+        slurp_values(p, STATS_CPU_STAT, text, &throttling);
     ret->throttle_periods = stats_value(&throttling, "nr_periods");
     ret->throttled_periods = stats_value(&throttling, "nr_throttled");
     ret->throttled_ns = stats_value(&throttling, "throttled_time");
+}
+
+// They change by an update only, and each file less to read is a twelfth of the price.
+static void read_limits(struct stats_place *p, struct str *text)
+{
+    if (p->knows_limits)
+        return;
+    p->memory_limit_bytes = slurp_number(p, STATS_MEMORY_LIMIT, text);
+    p->pids_limit = slurp_number(p, STATS_PIDS_LIMIT, text);
+    p->has_quota = !p->is_v2 && slurp_number(p, STATS_CPU_QUOTA, text) > 0;
+    p->knows_limits = true;
 }
 
 static void read_v1(struct stats_place *p, struct str *text, struct container_stats *ret)
@@ -493,17 +506,18 @@ void stats_read(struct stats_place *place, const struct stats_host *host, struct
                                      .is_v2 = place->is_v2,
                                      .system_ns = host->system_ns,
                                      .online_cpus = host->online_cpus };
+    read_limits(place, &text);
     if (place->is_v2)
         read_v2(place, &text, ret);
     else
         read_v1(place, &text, ret);
     ret->memory_bytes = slurp_number(place, STATS_MEMORY_USAGE, &text);
     slurp_values(place, STATS_MEMORY_STAT, &text, &ret->memory);
-    ret->memory_limit_bytes = slurp_number(place, STATS_MEMORY_LIMIT, &text);
+    ret->memory_limit_bytes = place->memory_limit_bytes;
     if (ret->memory_limit_bytes == 0 || ret->memory_limit_bytes > host->memory_bytes)
         ret->memory_limit_bytes = host->memory_bytes;
     ret->pids = slurp_number(place, STATS_PIDS, &text);
-    ret->pids_limit = slurp_number(place, STATS_PIDS_LIMIT, &text);
+    ret->pids_limit = place->pids_limit;
     if (place->has_network && !read_link(place, &host->links, ret))
         read_network(place, &text, ret);
 }

@@ -570,7 +570,7 @@ def test_stats_of_all_in_one_stream(engine, busybox):
 
 
 def test_stats_streams_cost_few_calls_and_no_threads(engine, busybox):
-    """Counted: at most 13 reads a container and second, and one thread for all streams."""
+    """Counted: at most 11 reads a container and second, and one thread for all streams."""
     count, seconds = 10, 3
     for i in range(count):
         start(engine, "sleep", "1000", options=["--name", f"counted{i}"])
@@ -583,14 +583,17 @@ def test_stats_streams_cost_few_calls_and_no_threads(engine, busybox):
         connections.append((connection, connection.getresponse()))
     next_lines = lambda: [json.loads(answer.readline()) for _, answer in connections]
     for _ in range(2):  # files are opened with the first
-        next_lines()
+        documents = next_lines()
+    assert documents[0]["memory_stats"]["limit"] > 64 << 20
+    engine.docker("update", "-m", "64m", "--memory-swap", "64m", "--cpus", "0.5", "--pids-limit", "77", "counted0")
     wait_until(lambda: threads() <= 10)  # spare threads of the requests have gone
     before = reads()
     for _ in range(seconds):
         documents = next_lines()
     spent = (reads() - before) / (seconds + 1) / count  # a pass may have begun before the first count
     print(f"{spent:.1f} reads a container and second, {threads()} threads")
-    assert spent <= 13 and [d["name"] for d in documents] == [f"/counted{i}" for i in range(count)]
+    assert spent <= 11 and [d["name"] for d in documents] == [f"/counted{i}" for i in range(count)]
+    assert documents[0]["memory_stats"]["limit"] == 64 << 20 and documents[0]["pids_stats"]["limit"] == 77
     for connection, answer in connections:
         answer.close()
         connection.close()
