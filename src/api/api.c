@@ -41,6 +41,7 @@ static request_handler *const handlers[] = {
     [WIRE_CONTAINER_REMOVE] = api_container_remove,
     [WIRE_CONTAINER_PRUNE] = api_container_prune,
     [WIRE_CONTAINER_STATS] = api_container_stats,
+    [WIRE_CONTAINER_STATS_ALL] = api_container_stats_all,
     [WIRE_CONTAINER_LOGS_CLEAR] = api_container_logs_clear,
     [WIRE_CONTAINER_ATTACH_WS] = api_container_attach_ws,
     [WIRE_CONTAINER_CHECKPOINT] = api_container_checkpoint,

@@ -1,7 +1,8 @@
-// GET /containers/{name}/stats.
+// GET /containers/{name}/stats, GET /containers/stats.
 #include "api/request.h"
 #include "api/stats_document.h"
 #include "base/mem.h"
+#include <errno.h>
 
 static int answer_once(struct request *request, const struct container_info *info, struct error *err)
 {
@@ -96,4 +97,70 @@ int api_container_stats(struct request *request, struct error *err)
     int r = answer_compared(request, info, listener, err);
     container_stats_unlisten(listener);
     return r;
+}
+
+// --- all containers
+// Lines go out in batches. A client that has not read the last pass when the next begins misses that one, as a whole.
+enum { BATCH_BYTES = 32 * 1024 };
+
+struct stats_passes {
+    struct http_stream *http;
+    bool wants_all; // those that do not run, too
+    bool is_begun, is_missed;
+    struct str lines;
+};
+
+static int passes_send(struct stats_passes *passes)
+{
+    int r = http_stream_put(passes->http, passes->lines.ptr, passes->lines.len);
+    if (r == 0)
+        str_clear(&passes->lines);
+    return r == -EAGAIN ? 0 : r;
+}
+
+static int passes_put(void *context, const char *id, const char *name, const struct container_stats *now)
+{
+    struct stats_passes *passes = context;
+    if (!passes->is_begun) {
+        int r = passes->lines.len ? passes_send(passes) : 0;
+        if (r < 0)
+            return r;
+        passes->is_begun = true;
+        passes->is_missed = passes->lines.len > 0;
+    }
+    if (!id)
+        passes->is_begun = false;
+    if (passes->is_missed || (id && now->read_ns == 0 && !passes->wants_all))
+        return 0;
+    if (id)
+        stats_summary_write(&passes->lines, id, name, now);
+    else
+        str_append(&passes->lines, "{}");
+    str_append_char(&passes->lines, '\n');
+    return !id || passes->lines.len >= BATCH_BYTES ? passes_send(passes) : 0;
+}
+
+static void passes_end(void *context)
+{
+    struct stats_passes *passes = context;
+    http_stream_end(passes->http, false);
+    str_done(&passes->lines);
+    free(passes);
+}
+
+// One JSON line for each container, an empty object after the last, once a second.
+int api_container_stats_all(struct request *request, struct error *err)
+{
+    (void)err;
+    struct error ignored;
+    struct stats_passes *passes = NEW(struct stats_passes);
+    *passes = (struct stats_passes){ .wants_all = request_flag(request, "all", false),
+                                     .lines = STR_INIT,
+                                     .http = http_reply_detached(request->http, 200, "application/json") };
+    const struct stats_all_feed feed = { passes_put, passes_end, passes };
+    if (!passes->http)
+        free(passes);
+    else if (container_stats_feed_all(request->engine->containers, &feed, &ignored) < 0)
+        passes_end(passes);
+    return 0;
 }

@@ -74,6 +74,7 @@ request_handler api_container_list, api_container_create, api_container_inspect,
     api_container_logs, api_container_start, api_container_stop, api_container_restart, api_container_kill,
     api_container_pause, api_container_unpause, api_container_rename, api_container_resize,
     api_container_update, api_container_wait, api_container_attach, api_container_remove, api_container_prune;
+request_handler api_container_stats_all;
 request_handler api_container_stats, api_container_logs_clear, api_container_attach_ws,
     api_container_checkpoint;
 request_handler api_system_df, api_fsck;

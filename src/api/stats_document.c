@@ -141,3 +141,43 @@ void stats_document_write(struct str *out, const char *id, const char *name, int
     put_networks(&w, now);
     json_write_close(&w, '}');
 }
+
+// The page cache that the kernel gives back as soon as somebody asks; v1 has it for the whole tree.
+static void put_idle_memory(struct json_writer *w, const struct container_stats *s)
+{
+    const char *key = s->is_v2 ? "inactive_file" : "total_inactive_file";
+    json_write_open(w, "stats", '{');
+    for (size_t i = 0; i < s->memory.count; i++)
+        if (streq(s->memory.items[i].key, key))
+            json_write_uint(w, key, s->memory.items[i].value);
+    json_write_close(w, '}');
+}
+
+void stats_summary_write(struct str *out, const char *id, const char *name, const struct container_stats *now)
+{
+    struct json_writer w = { .out = out };
+    CLEANUP(cleanup_free) char *slash_name = xasprintf("/%s", name);
+    json_write_open(&w, NULL, '{');
+    json_write_string(&w, "id", id);
+    json_write_string(&w, "name", slash_name);
+    json_write_open(&w, "pids_stats", '{');
+    put_nonzero(&w, "current", now->pids);
+    json_write_close(&w, '}');
+    json_write_open(&w, "blkio_stats", '{');
+    put_entries(&w, "io_service_bytes_recursive", &now->io_bytes);
+    json_write_close(&w, '}');
+    json_write_open(&w, "cpu_stats", '{');
+    json_write_open(&w, "cpu_usage", '{');
+    json_write_uint(&w, "total_usage", now->cpu_ns);
+    json_write_close(&w, '}');
+    put_nonzero(&w, "system_cpu_usage", now->system_ns);
+    put_nonzero(&w, "online_cpus", now->online_cpus);
+    json_write_close(&w, '}');
+    json_write_open(&w, "memory_stats", '{');
+    put_nonzero(&w, "usage", now->memory_bytes);
+    put_nonzero(&w, "limit", now->memory_limit_bytes);
+    put_idle_memory(&w, now);
+    json_write_close(&w, '}');
+    put_networks(&w, now);
+    json_write_close(&w, '}');
+}

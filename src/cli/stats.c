@@ -1,6 +1,6 @@
-// skiff stats. Theory of operation: every round asks, on the one connection that all calls share, for the list (unless
-// containers are named) and for one sample of each container, and compares it with the round before; so containers
-// that come and go need no bookkeeping, and the engine reads each container's files once a round.
+// skiff stats. Theory of operation: of all containers the engine sends one pass a second in one stream. For named ones every
+// round asks, on the one connection that all calls share, for one sample of each. Each sample is compared with the round
+// before; so containers that come and go need no bookkeeping, and the engine reads each container's files once a round.
 #include "cli/stats.h"
 #include "cli/commands.h"
 #include "cli/format.h"
@@ -122,55 +122,20 @@ static json_t *row_of(const char *asked, const json_t *now, const json_t *before
 // --- rounds
 struct rounds {
     struct cli *cli;
-    char *const *named; // NULL: all that run
-    bool wants_all, truncates;
-    json_t *before; // id -> document of the last round
+    const struct options *options;
+    struct error *err;
+    bool is_one, is_live, truncates;
+    unsigned count;       // of those that are over
+    json_t *before, *now; // id -> document, of the last round and of this one
+    json_t *rows;         // of this one
 };
 
-static int names_of_round(struct rounds *rounds, char ***ret, struct error *err)
+static void add_sample(struct rounds *rounds, const char *asked, json_t *sample)
 {
-    json_t *list CLEANUP(json_cleanup) = NULL;
-    if (rounds->named) {
-        *ret = strv_copy(rounds->named);
-        return 0;
-    }
-    if (cli_call(rounds->cli, "GET", rounds->wants_all ? "/containers/json?all=1" : "/containers/json", NULL,
-                 &list, err) < 0)
-        return -1;
-    for (size_t i = 0; i < json_array_size(list); i++)
-        strv_push(ret, json_get_string(json_array_get(list, i), "Id", ""));
-    return 0;
-}
-
-// One sample of each. A container that went away between list and sample has no row; a named one that is not there fails.
-static int take_round(struct rounds *rounds, json_t *rows, struct error *err)
-{
-    char **names CLEANUP(strv_freep) = NULL;
-    json_t *seen = json_object();
-    int r = names_of_round(rounds, &names, err);
-    for (size_t i = 0; r == 0 && names && names[i]; i++) {
-        struct target target CLEANUP(target_done) = TARGET_INIT;
-        json_t *now CLEANUP(json_cleanup) = NULL;
-        target_path(&target, "/containers/");
-        target_name(&target, names[i]);
-        target_path(&target, "/stats?stream=0&one-shot=1");
-        r = cli_call(rounds->cli, "GET", target.text.ptr, NULL, &now, err);
-        if (r < 0 && !rounds->named && rounds->cli->client.status == 404) {
-            r = 0;
-            continue;
-        }
-        const char *id = json_get_string(now, "id", names[i]);
-        char *asked CLEANUP(cleanup_free) =
-            rounds->named ? xstrdup(names[i]) : rows_id(id, rounds->truncates);
-        if (r == 0) {
-            json_array_append_new(rows,
-                                  row_of(asked, now, json_get_object(rounds->before, id), rounds->truncates));
-            json_object_set(seen, id, now);
-        }
-    }
-    json_decref(rounds->before);
-    rounds->before = seen;
-    return r;
+    const char *id = json_get_string(sample, "id", asked);
+    const json_t *before = json_get_object(rounds->before, id);
+    json_array_append_new(rounds->rows, row_of(asked, sample, before, rounds->truncates));
+    json_object_set(rounds->now, id, sample);
 }
 
 // Over the last table: home, each line cleared to its end, then the rest of the screen.
@@ -201,27 +166,87 @@ static int show(struct cli *cli, const struct options *options, const json_t *ro
     return r < 0 ? error_errno(err, r, "write") : 0;
 }
 
+// 1: that was the last one. Processor time has to be compared, so that of --no-stream is the second.
+static int end_round(struct rounds *rounds)
+{
+    bool is_last = rounds->is_one && rounds->count > 0;
+    int r = 0;
+    if (!rounds->is_one || is_last)
+        r = show(rounds->cli, rounds->options, rounds->rows, rounds->is_live, rounds->err);
+    rounds->count++;
+    json_array_clear(rounds->rows);
+    json_decref(rounds->before);
+    rounds->before = rounds->now;
+    rounds->now = json_object();
+    return r < 0 ? r : is_last;
+}
+
+static int take_named_round(struct rounds *rounds)
+{
+    for (char **name = rounds->options->arguments; *name; name++) {
+        struct target target CLEANUP(target_done) = TARGET_INIT;
+        json_t *sample CLEANUP(json_cleanup) = NULL;
+        target_path(&target, "/containers/");
+        target_name(&target, *name);
+        target_path(&target, "/stats?stream=0&one-shot=1");
+        if (cli_call(rounds->cli, "GET", target.text.ptr, NULL, &sample, rounds->err) < 0)
+            return -1;
+        add_sample(rounds, *name, sample);
+    }
+    return end_round(rounds);
+}
+
+static int follow_named(struct rounds *rounds)
+{
+    int r;
+    while ((r = take_named_round(rounds)) == 0)
+        (void)poll(NULL, 0, ROUND_MS);
+    return r < 0 ? r : 0;
+}
+
+// A pass over all containers ends with an empty object.
+static int take_document(void *context, json_t *sample)
+{
+    struct rounds *rounds = context;
+    const char *id = json_get_string(sample, "id", NULL);
+    if (!id)
+        return end_round(rounds);
+    char *asked CLEANUP(cleanup_free) = rows_id(id, rounds->truncates);
+    add_sample(rounds, asked, sample);
+    return 0;
+}
+
+static int follow_all(struct rounds *rounds)
+{
+    struct client_stream stream CLEANUP(client_stream_done) = { 0 };
+    bool wants_all = options_bool(rounds->options, "all", false);
+    int r = cli_connect(rounds->cli, rounds->err);
+    if (r == 0)
+        r = client_stream_open(&rounds->cli->client, "GET",
+                               wants_all ? "/containers/stats?all=1" : "/containers/stats", NULL, NULL,
+                               &stream, rounds->err);
+    if (r == 0)
+        r = client_each_document(stream.body, take_document, rounds, rounds->err);
+    return r < 0 ? r : 0;
+}
+
 static int run_stats(struct cli *cli, const struct options *options, struct error *err)
 {
-    bool is_one = options_bool(options, "no-stream", false), is_live = !is_one && isatty(STDOUT_FILENO);
+    bool is_one = options_bool(options, "no-stream", false);
     struct rounds rounds = { .cli = cli,
-                             .named = strv_len(options->arguments) ? options->arguments : NULL,
-                             .wants_all = options_bool(options, "all", false),
-                             .truncates = !options_bool(options, "no-trunc", false) };
-    int r = 0;
-    if (is_live)
+                             .options = options,
+                             .err = err,
+                             .is_one = is_one,
+                             .is_live = !is_one && isatty(STDOUT_FILENO),
+                             .truncates = !options_bool(options, "no-trunc", false),
+                             .now = json_object(),
+                             .rows = json_array() };
+    if (rounds.is_live)
         cli_print(cli, "\033[2J");
-    for (unsigned round = 0; r == 0; round++) {
-        json_t *rows CLEANUP(json_cleanup) = json_array();
-        if (round > 0)
-            (void)poll(NULL, 0, ROUND_MS);
-        r = take_round(&rounds, rows, err);
-        if (r == 0 && (!is_one || round > 0))
-            r = show(cli, options, rows, is_live, err);
-        if (is_one && round > 0)
-            break;
-    }
+    int r = strv_len(options->arguments) ? follow_named(&rounds) : follow_all(&rounds);
     json_decref(rounds.before);
+    json_decref(rounds.now);
+    json_decref(rounds.rows);
     return r;
 }
 

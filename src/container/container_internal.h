@@ -100,6 +100,9 @@ struct container {
     struct health_state health;
     json_t *health_log; // array of the last probes as the API shows them, replaced at each; NULL: none yet
     struct timer timers[TIMER_KIND_COUNT]; // theirs
+    unsigned limits_version;               // counts updates
+    unsigned networks_version;             // counts networks that came and went while it ran
+    struct stats_source *stats;            // while somebody listens; guarded by the sampler's lock
 };
 
 struct container_service {
@@ -298,7 +301,7 @@ json_t *health_document(const struct container *c);
 uint64_t container_written_bytes(const struct container *c);
 
 // --- stats.c
-struct stats_sampler *stats_sampler_new(void);
+struct stats_sampler *stats_sampler_new(struct container_service *service);
 // Every listener has ended (their connections are shut before).
 void stats_sampler_free(struct stats_sampler *sampler);
 

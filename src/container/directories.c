@@ -2,7 +2,6 @@
 
 #include "base/fd.h"
 #include "base/file.h"
-#include "base/log.h"
 #include "base/mem.h"
 #include "base/num.h"
 
@@ -48,12 +47,11 @@ int directories_make(const struct container_roots *roots, const char *id, struct
 
 static const char run_attribute[] = "trusted.skiff.run";
 
-void directories_note_run(const char *data_directory, int64_t started_ns)
+int directories_note_run(const char *data_directory, int64_t started_ns)
 {
     char text[32];
     int n = snprintf(text, sizeof text, "%" PRId64, started_ns);
-    if (setxattr(data_directory, run_attribute, text, (size_t)n, 0) < 0)
-        log_warn("note a run at %s: %s", data_directory, strerror(errno));
+    return setxattr(data_directory, run_attribute, text, (size_t)n, 0) < 0 ? -errno : 0;
 }
 
 int64_t directories_noted_run(const char *data_directory)

@@ -16,8 +16,8 @@ struct container_roots {
 int directories_make(const struct container_roots *roots, const char *id, struct error *err);
 // 0 or -errno; missing is success.
 int directories_remove(const struct container_roots *roots, const char *id);
-// When the container's last run began, kept as an extended attribute of its data directory: one system call a start, no record and
-// no sync. Noted / asked; 0: never, or not noted. Neither fails loudly: without it a run that a reboot ended is not known.
+// When the container's last run began, kept as an extended attribute of its data directory: one system call, no record and
+// no sync. Noted: 0 or -errno; asked: 0 for never, or not noted. Without it a run that a reboot ended is not known.
 // Source: xattr(7), trusted namespace, as overlay uses it.
-void directories_note_run(const char *data_directory, int64_t started_ns);
+int directories_note_run(const char *data_directory, int64_t started_ns);
 int64_t directories_noted_run(const char *data_directory);

@@ -694,6 +694,7 @@ static void append_endpoint(struct container *c, const struct network_endpoint *
     pthread_mutex_lock(&c->lock);
     c->endpoints = xreallocarray(c->endpoints, c->endpoint_count + 1, sizeof *c->endpoints);
     c->endpoints[c->endpoint_count++] = *e;
+    c->networks_version++;
     pthread_mutex_unlock(&c->lock);
 }
 
@@ -777,6 +778,7 @@ static bool take_endpoint(struct container *c, const char *network, struct netwo
             memmove(&c->endpoints[i], &c->endpoints[i + 1],
                     (c->endpoint_count - i - 1) * sizeof *c->endpoints);
             c->endpoint_count--;
+            c->networks_version++;
             is_found = true;
         }
     pthread_mutex_unlock(&c->lock);

@@ -546,7 +546,7 @@ int container_service_open(struct store *store, struct image_service *images,
         [TIMER_RESTART] = restart_due, [TIMER_HEALTH] = health_due
     };
     s->timers = timers_new(works);
-    s->stats = stats_sampler_new();
+    s->stats = stats_sampler_new(s);
     userns_allocator_init(&s->userns);
     pthread_mutex_init(&s->lock, NULL);
     pthread_mutex_init(&s->janitor_lock, NULL);

@@ -488,6 +488,17 @@ static void save_run(struct container *c)
         log_warn("container %s: %s", c->id, err.message);
 }
 
+// Without a policy a note beside its data is enough, and cheaper than the record.
+static void note_run(struct container *c)
+{
+    pthread_mutex_lock(&c->lock);
+    int64_t started_ns = c->state.started_ns;
+    pthread_mutex_unlock(&c->lock);
+    int r = directories_note_run(c->directory, started_ns);
+    if (r < 0 && r != -ENOENT) // removed meanwhile
+        log_warn("container %s: note its run: %s", c->id, strerror(-r));
+}
+
 static int launch(struct container *c, struct error *err)
 {
     CLEANUP(json_cleanup) json_t *spec = NULL;
@@ -540,7 +551,7 @@ static int launch(struct container *c, struct error *err)
     if (has_policy(c))
         janitor_add(c, save_run);
     else if (!c->config.is_auto_remove)
-        directories_note_run(c->directory, c->state.started_ns);
+        janitor_add(c, note_run);
     return 0;
 }
 

@@ -3,8 +3,9 @@
 // lock again it hands the sample to the source's listeners and wakes them through their eventfds. Samples are counted by
 // reference and never change. A listener keeps the last two it was given, so that "this one and the one before" is its own
 // affair and a slow one skips rather than piles up. A feed is a stream that the thread itself writes: it belongs to the thread from
-// the moment the thread takes it out of new_feeds, so that no lock is held while it is written. A source that has just come is sampled at once; the tick of the others
-// stays as it is.
+// the moment the thread takes it out of new_feeds, so that no lock is held while it is written. A feed of all containers makes
+// each of them a source, looked for at every tick. A source that has just come is sampled at once; the tick of the others stays
+// as it is.
 #include "container/stats_internal.h"
 
 #include "base/clock.h"
@@ -37,8 +38,9 @@ struct stats_source {
     struct sample *last; // NULL: not sampled yet
     bool is_over;        // the container is removed
     bool is_kept;        // will be sampled again
+    bool is_for_all;     // one reference is that of the feeds of all containers; touched by the thread only
     struct stats_place place;
-    unsigned run; // that `place` is of; touched by the thread only
+    unsigned run, limits_version, networks_version; // that `place` is of; touched by the thread only
 };
 
 struct stats_listener {
@@ -56,17 +58,26 @@ struct feed {
     struct sample *current; // NULL: none yet
 };
 
+struct all_feed {
+    struct stats_all_feed feed;
+    struct all_feed *next;
+};
+
 struct stats_sampler {
     pthread_mutex_t lock; // everything below, every source's list, listeners and last
     pthread_cond_t changed;
+    struct container_service *service;
     struct stats_source *sources;
     struct feed *new_feeds; // not the thread's yet
+    struct all_feed *new_all,
+        *all; // not the thread's yet; the thread's, and NULL only together with the sources for them
     bool has_thread, is_closing, has_new_source;
 };
 
-struct stats_sampler *stats_sampler_new(void)
+struct stats_sampler *stats_sampler_new(struct container_service *service)
 {
     struct stats_sampler *s = NEW(struct stats_sampler);
+    s->service = service;
     pthread_condattr_t attributes;
     pthread_mutex_init(&s->lock, NULL);
     pthread_condattr_init(&attributes);
@@ -115,6 +126,7 @@ static void source_unref(struct stats_sampler *s, struct stats_source *source)
             *at = source->next;
             break;
         }
+    source->container->stats = NULL;
     sample_unref(source->last);
     stats_place_done(&source->place);
     container_unref(source->container);
@@ -135,20 +147,28 @@ static struct sample *take_sample(struct stats_source *source, const struct stat
     atomic_init(&sample->references, 1);
     pthread_mutex_lock(&c->lock);
     pid_t pid = c->state.pid;
-    unsigned run = c->state.run;
+    unsigned run = c->state.run, limits_version = c->limits_version;
+    char link_name[sizeof c->endpoints->host_interface] = "";
+    if (c->endpoint_count == 1 && streq(c->endpoints[0].interface, NETWORK_CONTAINER_INTERFACE))
+        memcpy(link_name, c->endpoints[0].host_interface, sizeof link_name);
+    unsigned networks_version = c->networks_version;
     *ret_is_gone = c->is_gone;
     pthread_mutex_unlock(&c->lock);
     if (pid <= 0) {
         stats_place_done(&source->place);
         return sample;
     }
-    if (source->place.pid != pid || source->run != run) {
+    if (source->place.pid != pid || source->run != run || source->networks_version != networks_version) {
         stats_place_done(&source->place);
-        stats_place_find(c->cgroup_path, pid, has_network(c), &source->place);
+        stats_place_find(c->cgroup_path, pid, has_network(c), link_name, &source->place);
         if (source->is_kept)
             stats_place_keep(&source->place);
         source->run = run;
+        source->networks_version = networks_version;
     }
+    if (source->limits_version != limits_version)
+        source->place.knows_limits = false;
+    source->limits_version = limits_version;
     stats_read(&source->place, host, &sample->stats);
     return sample;
 }
@@ -245,14 +265,97 @@ static void end_all_feeds(struct stats_sampler *s)
     }
 }
 
+// --- feeds of all containers; the thread's
+static void put_to_all(struct stats_sampler *s, const char *id, const char *name,
+                       const struct container_stats *now)
+{
+    for (struct all_feed **at = &s->all, *f; (f = *at);) {
+        if (f->feed.put(f->feed.context, id, name, now) == 0) {
+            at = &f->next;
+            continue;
+        }
+        *at = f->next;
+        f->feed.end(f->feed.context);
+        free(f);
+    }
+}
+
+static void put_sample_to_all(struct stats_sampler *s, struct container *c, const struct sample *sample)
+{
+    if (!s->all)
+        return;
+    pthread_mutex_lock(&c->lock);
+    CLEANUP(cleanup_free) char *name = xstrdup(c->name);
+    pthread_mutex_unlock(&c->lock);
+    put_to_all(s, c->id, name, &sample->stats);
+}
+
+static struct stats_source *source_obtain(struct stats_sampler *s, struct container *c);
+
+// Make every container a source as long as there are feeds of all. The lock is held, and given back while they are listed.
+static void obtain_for_all(struct stats_sampler *s)
+{
+    size_t n = 0;
+    while (s->new_all) {
+        struct all_feed *f = s->new_all;
+        s->new_all = f->next;
+        f->next = s->all;
+        s->all = f;
+    }
+    if (!s->all)
+        return;
+    pthread_mutex_unlock(&s->lock);
+    struct container **containers = container_all(s->service);
+    pthread_mutex_lock(&s->lock);
+    while (containers[n])
+        n++;
+    while (n-- > 0) { // the last becomes the first of the list, so it stays in the order of age
+        struct stats_source *source = source_obtain(s, containers[n]);
+        source->references += !source->is_for_all;
+        source->is_for_all = true;
+    }
+    container_all_free(containers);
+}
+
+// The lock is held.
+static void release_for_all(struct stats_sampler *s)
+{
+    for (struct stats_source *at = s->sources, *next; at; at = next) {
+        next = at->next;
+        if (!at->is_for_all || (s->all && !at->is_over))
+            continue;
+        at->is_for_all = false;
+        source_unref(s, at);
+    }
+}
+
+static void end_all_containers_feeds(struct stats_sampler *s)
+{
+    struct all_feed **last = &s->all;
+    while (*last)
+        last = &(*last)->next;
+    *last = TAKE_PTR(s->new_all);
+    for (struct all_feed *f; (f = s->all);) {
+        s->all = f->next;
+        pthread_mutex_unlock(&s->lock);
+        f->feed.end(f->feed.context);
+        pthread_mutex_lock(&s->lock);
+        free(f);
+    }
+    release_for_all(s);
+}
+
 // The lock is held, and given back while files are read and feeds written.
-static void sample_source(struct stats_sampler *s, struct stats_source *source, const struct stats_host *host)
+static void sample_source(struct stats_sampler *s, struct stats_source *source, const struct stats_host *host,
+                          bool is_whole_pass)
 {
     bool is_gone;
     struct sample *before = source->last; // replaced by this thread only
     pthread_mutex_unlock(&s->lock);
     struct sample *sample = take_sample(source, host, &is_gone);
     unsigned ended = write_feeds(source, before, sample, is_gone);
+    if (is_whole_pass && source->is_for_all && !is_gone)
+        put_sample_to_all(s, source->container, sample);
     pthread_mutex_lock(&s->lock);
     sample_unref(source->last);
     source->last = sample;
@@ -268,6 +371,8 @@ static void pass(struct stats_sampler *s, bool only_new)
 {
     struct stats_host host;
     size_t count = 0, n = 0;
+    if (!only_new)
+        obtain_for_all(s);
     s->has_new_source = false;
     adopt_new_feeds(s);
     for (struct stats_source *at = s->sources; at; at = at->next)
@@ -280,14 +385,22 @@ static void pass(struct stats_sampler *s, bool only_new)
         }
     if (n > 0) {
         pthread_mutex_unlock(&s->lock);
-        (void)stats_host_read(&host);
+        (void)stats_host_read(n, &host);
         pthread_mutex_lock(&s->lock);
     }
     for (size_t i = 0; i < n; i++) {
-        sample_source(s, sources[i], &host);
+        sample_source(s, sources[i], &host, !only_new);
         source_unref(s, sources[i]);
     }
     free(sources);
+    if (n > 0)
+        stats_host_done(&host);
+    if (only_new)
+        return;
+    pthread_mutex_unlock(&s->lock);
+    put_to_all(s, NULL, NULL, NULL);
+    pthread_mutex_lock(&s->lock);
+    release_for_all(s);
 }
 
 static void *sampler_run(void *context)
@@ -295,7 +408,7 @@ static void *sampler_run(void *context)
     struct stats_sampler *s = context;
     int64_t next_ns = time_monotonic_ns();
     pthread_mutex_lock(&s->lock);
-    while (s->sources && !s->is_closing) {
+    while ((s->sources || s->all || s->new_all) && !s->is_closing) {
         int64_t now_ns = time_monotonic_ns();
         if (now_ns >= next_ns) {
             pass(s, false);
@@ -307,6 +420,7 @@ static void *sampler_run(void *context)
             (void)pthread_cond_timedwait(&s->changed, &s->lock, &until);
         }
     }
+    end_all_containers_feeds(s);
     end_all_feeds(s);
     s->has_thread = false;
     pthread_cond_broadcast(&s->changed);
@@ -329,10 +443,9 @@ static int start_thread(struct stats_sampler *s)
 // The lock is held. Takes a reference of the container when it makes one.
 static struct stats_source *source_obtain(struct stats_sampler *s, struct container *c)
 {
-    for (struct stats_source *at = s->sources; at; at = at->next)
-        if (at->container == c)
-            return at;
-    struct stats_source *source = NEW(struct stats_source);
+    if (c->stats)
+        return c->stats;
+    struct stats_source *source = c->stats = NEW(struct stats_source);
     source->container = container_ref(c);
     source->is_kept = true;
     source->next = s->sources;
@@ -391,6 +504,25 @@ int container_stats_feed(struct container_service *service, const char *name, co
         s->new_feeds = f;
     }
     pthread_cond_broadcast(&s->changed);
+    pthread_mutex_unlock(&s->lock);
+    if (r == 0)
+        return 0;
+    free(f);
+    return error_errno(err, r, "start the sampler");
+}
+
+int container_stats_feed_all(struct container_service *service, const struct stats_all_feed *feed,
+                             struct error *err)
+{
+    struct stats_sampler *s = service->stats;
+    struct all_feed *f = NEW(struct all_feed);
+    f->feed = *feed;
+    pthread_mutex_lock(&s->lock);
+    int r = s->is_closing ? -ECANCELED : start_thread(s);
+    if (r == 0) {
+        f->next = s->new_all;
+        s->new_all = f;
+    }
     pthread_mutex_unlock(&s->lock);
     if (r == 0)
         return 0;
@@ -468,8 +600,9 @@ int container_stats_read(struct container_service *service, const char *name, st
     if (container_find(service, name, &c, err) < 0)
         return -1;
     struct stats_source once = { .container = c };
-    (void)stats_host_read(&host);
+    (void)stats_host_read(1, &host);
     struct sample *sample = take_sample(&once, &host, &is_gone);
+    stats_host_done(&host);
     *ret = sample->stats;
     free(sample);
     stats_place_done(&once.place);

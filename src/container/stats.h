@@ -84,6 +84,15 @@ struct stats_feed {
     void (*end)(void *context, bool is_container_gone);
     void *context;
 };
+// A stream of passes over all containers, one a second, newest container first: put is called with each one's sample, then with
+// id NULL. It ends as a feed does; put's result other than 0 ends it.
+struct stats_all_feed {
+    int (*put)(void *context, const char *id, const char *name, const struct container_stats *now);
+    void (*end)(void *context);
+    void *context;
+};
+int container_stats_feed_all(struct container_service *containers, const struct stats_all_feed *feed,
+                             struct error *err);
 // On failure end is not called. ERROR_NOT_FOUND.
 int container_stats_feed(struct container_service *containers, const char *name,
                          const struct stats_feed *feed, struct error *err);

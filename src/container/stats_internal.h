@@ -2,23 +2,37 @@
 #pragma once
 
 #include "container/stats.h"
+#include "kernel/netlink/route.h"
 
 #include <stddef.h>
 #include <sys/types.h>
+
+// The host's ends of bridged containers' links.
+struct stats_links {
+    int fd;                      // rtnetlink; FD_NONE: none
+    struct link_counters *items; // of all links, by index; NULL: each is asked for
+    size_t count;
+};
 
 // Of the host, read once a tick for all containers.
 struct stats_host {
     uint64_t system_ns;
     unsigned online_cpus;
     uint64_t memory_bytes;
+    struct stats_links links;
 };
-int stats_host_read(struct stats_host *ret);
+// For so many containers. *ret needs stats_host_done in any case.
+int stats_host_read(size_t containers, struct stats_host *ret);
+void stats_host_done(struct stats_host *host);
+// False: there is no such link.
+bool stats_links_find(const struct stats_links *links, unsigned index, struct link_counters *ret);
 
 // The files of a container's cgroup, of both versions.
 enum stats_file {
     STATS_CPU_EACH,
     STATS_CPU_MODES,
     STATS_CPU_STAT,
+    STATS_CPU_QUOTA,
     STATS_MEMORY_USAGE,
     STATS_MEMORY_MAX,
     STATS_MEMORY_LIMIT,
@@ -36,11 +50,17 @@ struct stats_place {
     pid_t pid;
     bool keeps_files; // fds are in use: each a descriptor, FD_NONE (not opened yet) or -errno (it cannot be)
     int fds[STATS_FILE_COUNT];
+    bool knows_limits; // the three below; they are read again when this is false
+    uint64_t memory_limit_bytes, pids_limit;
+    bool has_quota; // of processor time: without one nothing is throttled
     int process_fd; // of /proc/<pid> when keeps_files: a number that is used again is not taken for this run
     bool is_v2, has_network;                     // has_network: one of its own, or another container's
+    unsigned link;                               // index of the host's end of its network, 0: none
     char *cpuacct, *cpu, *memory, *blkio, *pids; // directories; NULL: no such controller. All the same on v2.
 };
-void stats_place_find(const char *cgroup_path, pid_t pid, bool has_network, struct stats_place *ret);
+// link_name: of the host's end of its network, "" when there is none.
+void stats_place_find(const char *cgroup_path, pid_t pid, bool has_network, const char *link_name,
+                      struct stats_place *ret);
 void stats_place_done(struct stats_place *place);
 // From now on each file is opened once and read again and again, which takes a tenth of the time. Nothing changes when half the
 // descriptors that the engine may have are kept already.

@@ -1,6 +1,9 @@
 // Theory of operation. A container's files are found once a run (where its cgroup lies in each hierarchy), opened once a run as
-// long as somebody watches, and read once a tick: opening takes ten times as long as reading. Parsing is separate from reading and forgiving: kernels add lines and leave files out, and a figure that is not there
-// is zero. Interfaces are read through /proc/<pid>/net/dev, which shows the namespace of that process, so no namespace is entered.
+// long as somebody watches, and read once a tick: opening takes ten times as long as reading. Parsing is separate from reading
+// and forgiving: kernels add lines and leave files out, and a figure that is not there is zero. What went over a bridged
+// container's link is what the host's end of it has counted, the other way round, and one answer of the kernel tells of all
+// links. Other interfaces are read through /proc/<pid>/net/dev, which shows the namespace of that process, so no namespace is
+// entered.
 #include "container/stats_internal.h"
 
 #include "base/clock.h"
@@ -10,11 +13,14 @@
 #include "base/num.h"
 #include "base/str.h"
 #include "container/container_internal.h"
+#include "kernel/netlink/netlink.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <linux/netlink.h>
+#include <net/if.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,6 +28,49 @@
 #include <unistd.h>
 
 enum { STATS_RECORD_BYTES = 4096, STATS_FILE_MAX = 1 << 20, VALUES_MAX = 4096, CPUS_MAX = 8192 };
+
+// --- links
+enum { LINKS_DUMP_MIN = 8 }; // containers from which it takes less time to hear of all links
+
+static int add_link(const struct link_counters *counters, void *context)
+{
+    struct stats_links *links = context;
+    if ((links->count & (links->count - 1)) == 0) // full: a power of two
+        links->items = xreallocarray(links->items, links->count ? 2 * links->count : 1, sizeof *links->items);
+    links->items[links->count++] = *counters;
+    return 0;
+}
+
+static int by_index(const void *a, const void *b)
+{
+    unsigned x = ((const struct link_counters *)a)->index, y = ((const struct link_counters *)b)->index;
+    return (x > y) - (x < y);
+}
+
+static void stats_links_read(size_t containers, struct stats_links *ret)
+{
+    *ret = (struct stats_links){ .fd = netlink_open(NETLINK_ROUTE) };
+    if (ret->fd < 0 || containers < LINKS_DUMP_MIN)
+        return;
+    if (link_counters_each(ret->fd, add_link, ret) == 0) {
+        qsort(ret->items, ret->count, sizeof *ret->items, by_index);
+        return;
+    }
+    free(TAKE_PTR(ret->items)); // links came or went: each is asked for
+    ret->count = 0;
+}
+
+bool stats_links_find(const struct stats_links *links, unsigned index, struct link_counters *ret)
+{
+    const struct link_counters wanted = { .index = index };
+    if (!links->items)
+        return links->fd >= 0 && link_counters_get(links->fd, index, ret) == 0;
+    const struct link_counters *found =
+        bsearch(&wanted, links->items, links->count, sizeof *links->items, by_index);
+    if (found)
+        *ret = *found;
+    return found;
+}
 
 // --- host
 void stats_parse_host_cpu(const char *text, struct stats_host *ret)
@@ -54,16 +103,23 @@ uint64_t stats_parse_memory_total(const char *text)
     return at && sscanf(at + strlen("MemTotal:"), "%" SCNu64, &kilobytes) == 1 ? kilobytes * 1024 : 0;
 }
 
-int stats_host_read(struct stats_host *ret)
+int stats_host_read(size_t containers, struct stats_host *ret)
 {
     CLEANUP(str_done) struct str stat = STR_INIT, memory = STR_INIT;
     *ret = (struct stats_host){ 0 };
+    stats_links_read(containers, &ret->links);
     int r = file_read_at(AT_FDCWD, "/proc/stat", STATS_FILE_MAX, &stat);
     if (r == 0)
         r = file_read_at(AT_FDCWD, "/proc/meminfo", STATS_FILE_MAX, &memory);
     stats_parse_host_cpu(stat.ptr, ret);
     ret->memory_bytes = stats_parse_memory_total(memory.ptr);
     return r;
+}
+
+void stats_host_done(struct stats_host *host)
+{
+    fd_close(host->links.fd);
+    free(host->links.items);
 }
 
 // --- parsers
@@ -197,9 +253,12 @@ void stats_parse_network(const char *text, struct container_stats *ret)
 }
 
 // --- places
-void stats_place_find(const char *cgroup_path, pid_t pid, bool has_network, struct stats_place *ret)
+void stats_place_find(const char *cgroup_path, pid_t pid, bool has_network, const char *link_name,
+                      struct stats_place *ret)
 {
-    *ret = (struct stats_place){ .pid = pid, .has_network = has_network };
+    *ret = (struct stats_place){ .pid = pid,
+                                 .has_network = has_network,
+                                 .link = *link_name ? if_nametoindex(link_name) : 0 };
     struct {
         char **directory;
         const char *controller;
@@ -264,6 +323,7 @@ static int open_file(const struct stats_place *p, enum stats_file file)
         [STATS_CPU_EACH] = { p->cpuacct, "cpuacct.usage_percpu", NULL },
         [STATS_CPU_MODES] = { p->cpuacct, "cpuacct.usage_all", NULL },
         [STATS_CPU_STAT] = { p->cpu, "cpu.stat", "cpu.stat" },
+        [STATS_CPU_QUOTA] = { p->cpu, "cpu.cfs_quota_us", NULL },
         [STATS_MEMORY_USAGE] = { p->memory, "memory.usage_in_bytes", "memory.current" },
         [STATS_MEMORY_MAX] = { p->memory, "memory.max_usage_in_bytes", NULL },
         [STATS_MEMORY_LIMIT] = { p->memory, "memory.limit_in_bytes", "memory.max" },
@@ -347,7 +407,7 @@ static void parse_cpu_modes(const char *text, struct container_stats *ret)
 
 static void read_cpu_v1(struct stats_place *p, struct str *text, struct container_stats *ret)
 {
-    CLEANUP(stats_values_done) struct stats_values throttling;
+    CLEANUP(stats_values_done) struct stats_values throttling = { 0 };
     if (slurp(p, STATS_CPU_EACH, text)) {
         const char *at = text->ptr;
         ret->cpu_each_ns = xcalloc(text->len / 2 + 1, sizeof *ret->cpu_each_ns);
@@ -356,10 +416,22 @@ static void read_cpu_v1(struct stats_place *p, struct str *text, struct containe
     }
     if (slurp(p, STATS_CPU_MODES, text))
         parse_cpu_modes(text->ptr, ret);
-    slurp_values(p, STATS_CPU_STAT, text, &throttling);
+    if (p->has_quota)
+        slurp_values(p, STATS_CPU_STAT, text, &throttling);
     ret->throttle_periods = stats_value(&throttling, "nr_periods");
     ret->throttled_periods = stats_value(&throttling, "nr_throttled");
     ret->throttled_ns = stats_value(&throttling, "throttled_time");
+}
+
+// They change by an update only, and each file less to read is a twelfth of the price.
+static void read_limits(struct stats_place *p, struct str *text)
+{
+    if (p->knows_limits)
+        return;
+    p->memory_limit_bytes = slurp_number(p, STATS_MEMORY_LIMIT, text);
+    p->pids_limit = slurp_number(p, STATS_PIDS_LIMIT, text);
+    p->has_quota = !p->is_v2 && slurp_number(p, STATS_CPU_QUOTA, text) > 0;
+    p->knows_limits = true;
 }
 
 static void read_v1(struct stats_place *p, struct str *text, struct container_stats *ret)
@@ -406,6 +478,27 @@ static void read_network(const struct stats_place *place, struct str *text, stru
     stats_parse_network(text->ptr, ret);
 }
 
+static bool read_link(const struct stats_place *place, const struct stats_links *links,
+                      struct container_stats *ret)
+{
+    struct link_counters host;
+    if (!place->link || !stats_links_find(links, place->link, &host))
+        return false;
+    const struct link_direction *rx = &host.sent, *tx = &host.received;
+    ret->interfaces = xcalloc(1, sizeof *ret->interfaces);
+    ret->interface_count = 1;
+    *ret->interfaces = (struct stats_interface){ NETWORK_CONTAINER_INTERFACE,
+                                                 rx->bytes,
+                                                 rx->packets,
+                                                 rx->errors,
+                                                 rx->dropped,
+                                                 tx->bytes,
+                                                 tx->packets,
+                                                 tx->errors,
+                                                 tx->dropped };
+    return true;
+}
+
 void stats_read(struct stats_place *place, const struct stats_host *host, struct container_stats *ret)
 {
     CLEANUP(str_done) struct str text = STR_INIT;
@@ -413,18 +506,19 @@ void stats_read(struct stats_place *place, const struct stats_host *host, struct
                                      .is_v2 = place->is_v2,
                                      .system_ns = host->system_ns,
                                      .online_cpus = host->online_cpus };
+    read_limits(place, &text);
     if (place->is_v2)
         read_v2(place, &text, ret);
     else
         read_v1(place, &text, ret);
     ret->memory_bytes = slurp_number(place, STATS_MEMORY_USAGE, &text);
     slurp_values(place, STATS_MEMORY_STAT, &text, &ret->memory);
-    ret->memory_limit_bytes = slurp_number(place, STATS_MEMORY_LIMIT, &text);
+    ret->memory_limit_bytes = place->memory_limit_bytes;
     if (ret->memory_limit_bytes == 0 || ret->memory_limit_bytes > host->memory_bytes)
         ret->memory_limit_bytes = host->memory_bytes;
     ret->pids = slurp_number(place, STATS_PIDS, &text);
-    ret->pids_limit = slurp_number(place, STATS_PIDS_LIMIT, &text);
-    if (place->has_network)
+    ret->pids_limit = place->pids_limit;
+    if (place->has_network && !read_link(place, &host->links, ret))
         read_network(place, &text, ret);
 }
 

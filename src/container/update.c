@@ -319,6 +319,9 @@ int container_update(struct container_service *s, const char *name, const json_t
         return -1;
     pthread_mutex_lock(&c->operation);
     int r = update_locked(c, document, ret_warnings, err);
+    pthread_mutex_lock(&c->lock);
+    c->limits_version++; // also when it failed: some may have been written
+    pthread_mutex_unlock(&c->lock);
     pthread_mutex_unlock(&c->operation);
     if (r < 0)
         return r;

@@ -282,7 +282,8 @@ static void describe(const struct network *n, const struct network_request *q, s
     id_new(e->endpoint_id);
     snprintf(e->container_id, sizeof e->container_id, "%s", q->container_id ? q->container_id : "");
     snprintf(e->container_name, sizeof e->container_name, "%s", q->container_name ? q->container_name : "");
-    snprintf(e->interface, sizeof e->interface, "%s", q->interface ? q->interface : "eth0");
+    snprintf(e->interface, sizeof e->interface, "%s",
+             q->interface ? q->interface : NETWORK_CONTAINER_INTERFACE);
     if (n->driver == NETWORK_BRIDGE)
         snprintf(e->host_interface, sizeof e->host_interface, "veth%.7s", e->endpoint_id);
     e->names = strv_copy(q->names);

@@ -85,6 +85,7 @@ struct network_port {
     uint16_t last_host_port; // with host_port a range to choose from; 0: no range
 };
 
+#define NETWORK_CONTAINER_INTERFACE "eth0" // the first one inside
 // What a container has on a network; value, copied freely, stored with the container by container/.
 struct network_endpoint {
     char network_name[256]; // "bridge"
@@ -113,7 +114,7 @@ struct network_endpoint network_endpoint_copy(const struct network_endpoint *end
 struct network_request {
     const char *container_id, *container_name;
     const char *network;        // name or id; "default" is "bridge"
-    const char *interface;      // "eth0"
+    const char *interface;      // NULL: NETWORK_CONTAINER_INTERFACE
     const char *mac, *ip, *ip6; // NULL: choose
     const struct network_port *ports;
     size_t port_count;

@@ -44,6 +44,8 @@ static const struct wire_route routes[] = {
     { WIRE_CONTAINER_ARCHIVE_PUT, "PUT", "/containers/{name}/archive", 0,
       "Copy in; path, noOverwriteDirNonDir, copyUIDGID" },
     { WIRE_CONTAINER_STATS, "GET", "/containers/{name}/stats", 0, "Resource use; stream, one-shot" },
+    { WIRE_CONTAINER_STATS_ALL, "GET", "/containers/stats", 0,
+      "Passes over all containers' resource use (skiff's own); all" },
     { WIRE_CONTAINER_UPDATE, "POST", "/containers/{name}/update", 0, "Change limits, policy, ports, mounts" },
     { WIRE_CONTAINER_ATTACH_WS, "GET", "/containers/{name}/attach/ws", 0,
       "Standard streams over a WebSocket" },

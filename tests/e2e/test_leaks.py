@@ -130,9 +130,9 @@ def test_a_thousand_runs_leave_nothing(lone_engine, busybox_rootfs):
     assert rows == "0"
 
 
-def pss_kb(pid):
+def pss_kb(pid, kind="Pss"):
     text = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return int(re.search(r"^Pss:\s+(\d+)", text, re.M).group(1))
+    return int(re.search(rf"^{kind}:\s+(\d+)", text, re.M).group(1))
 
 
 def test_memory_of_forty_containers(fresh_engine, busybox_rootfs):
@@ -144,7 +144,9 @@ def test_memory_of_forty_containers(fresh_engine, busybox_rootfs):
     shims = [pid for pid in engine.leftover_pids()
              if pid != engine.pid and os.path.basename(os.readlink(f"/proc/{pid}/exe")) == "skiff-shim"]
     assert len(shims) == 40
-    assert pss_kb(engine.pid) <= 10 * 1024
+    # The second is its own; the first depends on who else has the libraries' pages, and holds for an engine alone.
+    print(f"engine: PSS {pss_kb(engine.pid)} kB, of that its own {pss_kb(engine.pid, 'Pss_Anon')} kB")
+    assert pss_kb(engine.pid) <= 8 * 1024 and pss_kb(engine.pid, "Pss_Anon") <= 3 * 1024
     assert max(pss_kb(pid) for pid in shims) <= 300
 
 

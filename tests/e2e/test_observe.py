@@ -543,8 +543,67 @@ def test_checkpoints_are_not_offered(engine, busybox):
         assert status == 501 and "checkpoints are not offered" in answer["message"]
 
 
+def test_link_counters_are_the_containers_own(engine, busybox):
+    """The host's end of a link counts for the container, asked for alone and, with many watched, all at once."""
+    container = start(engine, "sh", "-c", "while ! ping -c 3 -s 1000 $(ip route | cut -d' ' -f3 | head -n 1); do sleep 0.1; done; "
+                                          "sleep 1000")
+    others = [start(engine, "sleep", "1000") for _ in range(8)]
+
+    def inside():
+        columns = engine.docker("exec", container, "grep", "eth0", "/proc/net/dev").stdout.split(":")[1].split()
+        return {"rx_bytes": int(columns[0]), "rx_packets": int(columns[1]), "tx_bytes": int(columns[8]), "tx_packets": int(columns[9])}
+
+    def agrees(document, at_least=1000):
+        counted = inside()
+        shown = document["networks"]["eth0"]
+        return counted["rx_bytes"] > at_least and shown["rx_bytes"] != 0 and counted == {k: shown[k] for k in counted}
+
+    wait_until(lambda: agrees(engine.api("GET", f"/containers/{container}/stats?one-shot=1&stream=0")[2]))
+    connection = UnixConnection(engine.socket)
+    connection.request("GET", "/containers/stats")
+    answer = connection.getresponse()
+    wait_until(lambda: agrees(next(d for d in pass_of(answer) if d["id"] == container)))
+    connection.close()
+    engine.docker("rm", "-f", container, *others)
+
+
+def pass_of(answer):
+    documents = []
+    while (document := json.loads(answer.readline())) != {}:
+        documents.append(document)
+    return documents
+
+
+def test_stats_of_all_in_one_stream(engine, busybox):
+    """Skiff's own route: whole passes, over containers that come and go."""
+    first, second = start(engine, "sleep", "1000", options=["--name", "first"]), start(engine, "sleep", "1000")
+    stopped = ended(engine, "true")
+    connections = [UnixConnection(engine.socket) for _ in range(2)]
+    for connection, query in zip(connections, ("", "?all=1")):
+        connection.request("GET", "/containers/stats" + query)
+    running, every = [connection.getresponse() for connection in connections]
+    ids = [d["id"] for d in pass_of(running)]
+    assert ids.index(second) < ids.index(first) and stopped not in ids
+    assert {first, second, stopped} <= {d["id"] for d in pass_of(every)}
+    shown = next(d for d in pass_of(running) if d["id"] == first)
+    assert shown["name"] == "/first" and shown["memory_stats"]["usage"] > 0 and set(shown["networks"]) == {"eth0"}
+    later = start(engine, "sleep", "1000")
+    engine.docker("rename", "first", "renamed")
+    engine.docker("rm", "-f", second)
+    pass_of(running)  # it may have begun before
+    found = {}
+    wait_until(lambda: found.update({d["id"]: d["name"] for d in pass_of(running)}) or later in found)
+    latest = {d["id"]: d["name"] for d in pass_of(running)}
+    assert latest[first] == "/renamed" and second not in latest and later in latest
+    connections[1].close()
+    assert first in {d["id"] for d in pass_of(running)}
+    connections[0].close()
+    wait_until(lambda: len(os.listdir(f"/proc/{engine.pid}/task")) <= 10)
+    engine.docker("rm", "-f", first, later)
+
+
 def test_stats_streams_cost_few_calls_and_no_threads(engine, busybox):
-    """Counted: at most 16 reads a container and second, and one thread for all streams."""
+    """Counted: at most 11 reads a container and second, and one thread for all streams."""
     count, seconds = 10, 3
     for i in range(count):
         start(engine, "sleep", "1000", options=["--name", f"counted{i}"])
@@ -557,14 +616,17 @@ def test_stats_streams_cost_few_calls_and_no_threads(engine, busybox):
         connections.append((connection, connection.getresponse()))
     next_lines = lambda: [json.loads(answer.readline()) for _, answer in connections]
     for _ in range(2):  # files are opened with the first
-        next_lines()
+        documents = next_lines()
+    assert documents[0]["memory_stats"]["limit"] > 64 << 20
+    engine.docker("update", "-m", "64m", "--memory-swap", "64m", "--cpus", "0.5", "--pids-limit", "77", "counted0")
     wait_until(lambda: threads() <= 10)  # spare threads of the requests have gone
     before = reads()
     for _ in range(seconds):
         documents = next_lines()
     spent = (reads() - before) / (seconds + 1) / count  # a pass may have begun before the first count
     print(f"{spent:.1f} reads a container and second, {threads()} threads")
-    assert spent <= 16 and [d["name"] for d in documents] == [f"/counted{i}" for i in range(count)]
+    assert spent <= 11 and [d["name"] for d in documents] == [f"/counted{i}" for i in range(count)]
+    assert documents[0]["memory_stats"]["limit"] == 64 << 20 and documents[0]["pids_stats"]["limit"] == 77
     for connection, answer in connections:
         answer.close()
         connection.close()

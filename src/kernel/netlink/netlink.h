@@ -17,6 +17,6 @@ int netlink_open(int protocol);
 int netlink_transact(int fd, const void *messages, size_t n);
 
 // Send one NLM_F_DUMP request and hand every message of the answer to visit; a negative result of visit ends
-// the dump and is returned. -EINTR when the kernel says the dump is inconsistent (retry).
+// the dump and is returned. A request without NLM_F_DUMP must ask for NLM_F_ACK. -EINTR when the kernel says the dump is inconsistent (retry).
 int netlink_dump(int fd, const struct nlmsghdr *request,
                  int (*visit)(const struct nlmsghdr *message, void *context), void *context);

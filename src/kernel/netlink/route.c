@@ -365,6 +365,71 @@ int link_each(int fd, int (*visit)(const struct link_info *link, void *context),
                         &v);
 }
 
+// --- counters
+struct counters_visit {
+    int (*visit)(const struct link_counters *counters, void *context);
+    void *context;
+};
+
+static int visit_counters(const struct nlmsghdr *h, void *context)
+{
+    struct counters_visit *v = context;
+    if (h->nlmsg_type != RTM_NEWSTATS || mnl_nlmsg_get_payload_len(h) < sizeof(struct if_stats_msg))
+        return 0;
+    const struct if_stats_msg *m = mnl_nlmsg_get_payload(h);
+    const struct nlattr *a;
+    FOR_EACH_MESSAGE_ATTRIBUTE(a, h, sizeof *m)
+    {
+        struct rtnl_link_stats64 s = { 0 }; // kernels append members
+        size_t n = mnl_attr_get_payload_len(a);
+        if (mnl_attr_get_type(a) != IFLA_STATS_LINK_64)
+            continue;
+        memcpy(&s, mnl_attr_get_payload(a), n < sizeof s ? n : sizeof s);
+        const struct link_counters counters = {
+            .index = m->ifindex,
+            .received = { s.rx_bytes, s.rx_packets, s.rx_errors, s.rx_dropped },
+            .sent = { s.tx_bytes, s.tx_packets, s.tx_errors, s.tx_dropped },
+        };
+        return v->visit(&counters, v->context);
+    }
+    return 0;
+}
+
+static struct nlmsghdr *counters_message(struct request *r, unsigned index)
+{
+    struct nlmsghdr *h = dump_message(r, RTM_GETSTATS, sizeof(struct if_stats_msg), AF_UNSPEC);
+    struct if_stats_msg *m = mnl_nlmsg_get_payload(h);
+    m->ifindex = index;
+    m->filter_mask = IFLA_STATS_FILTER_BIT(IFLA_STATS_LINK_64);
+    return h;
+}
+
+int link_counters_each(int fd, int (*visit)(const struct link_counters *counters, void *context),
+                       void *context)
+{
+    struct request r;
+    struct counters_visit v = { visit, context };
+    return netlink_dump(fd, counters_message(&r, 0), visit_counters, &v);
+}
+
+static int take_counters(const struct link_counters *counters, void *context)
+{
+    *(struct link_counters *)context = *counters;
+    return 0;
+}
+
+int link_counters_get(int fd, unsigned index, struct link_counters *ret)
+{
+    struct request r;
+    struct counters_visit v = { take_counters, ret };
+    struct nlmsghdr *h = counters_message(&r, index);
+    h->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+    *ret = (struct link_counters){ 0 };
+    int rc = netlink_dump(fd, h, visit_counters, &v);
+    return rc < 0 ? rc : ret->index == index ? 0 : -ENODEV;
+}
+
+// --- addresses
 struct address_visit {
     int (*visit)(unsigned index, const struct ip_prefix *address, void *context);
     void *context;

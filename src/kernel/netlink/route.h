@@ -56,6 +56,19 @@ struct link_info {
 };
 int link_each(int fd, int (*visit)(const struct link_info *link, void *context), void *context);
 
+// What has gone over a link, seen from the namespace of the socket.
+struct link_direction {
+    uint64_t bytes, packets, errors, dropped;
+};
+struct link_counters {
+    unsigned index;
+    struct link_direction received, sent;
+};
+// Of every link / of one (-ENODEV: there is none). Source: RTM_GETSTATS, IFLA_STATS_LINK_64 of linux/if_link.h.
+int link_counters_each(int fd, int (*visit)(const struct link_counters *counters, void *context),
+                       void *context);
+int link_counters_get(int fd, unsigned index, struct link_counters *ret);
+
 // An address that is there already is success. IPv6 addresses are usable at once (no duplicate detection: we gave it).
 int address_add(int fd, unsigned index, const struct ip_prefix *address);
 int address_delete(int fd, unsigned index, const struct ip_prefix *address);

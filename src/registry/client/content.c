@@ -6,9 +6,9 @@
 #include "registry/client/session.h"
 
 #include "base/mem.h"
+#include "codec/sha256.h"
 
 #include <errno.h>
-#include <openssl/evp.h>
 #include <string.h>
 
 // So much must have come since the last break for it to count as the first again.
@@ -21,21 +21,11 @@ static char *manifest_headers[] = { (char[]){ "Accept: " OCI_MEDIA_INDEX ", " DO
                                     NULL };
 
 // --- digests
-static EVP_MD_CTX *digest_begin(void)
+static void digest_end(struct sha256 *hash, char ret[static OCI_DIGEST_LEN + 1])
 {
-    EVP_MD_CTX *context = EVP_MD_CTX_new();
-    if (!context || EVP_DigestInit_ex(context, EVP_sha256(), NULL) != 1)
-        abort(); // want of memory only
-    return context;
-}
-
-static void digest_end(EVP_MD_CTX *context, char ret[static OCI_DIGEST_LEN + 1])
-{
-    unsigned char bytes[EVP_MAX_MD_SIZE];
-    EVP_DigestFinal_ex(context, bytes, NULL);
-    memcpy(ret, "sha256:", 7);
-    for (size_t i = 0; i < 32; i++)
-        snprintf(ret + 7 + 2 * i, 3, "%02x", bytes[i]);
+    static const char algorithm[] = "sha256:";
+    memcpy(ret, algorithm, strlen(algorithm));
+    sha256_final_hex(hash, ret + strlen(algorithm));
 }
 
 // --- manifests
@@ -51,10 +41,10 @@ static int read_manifest(struct transfer *transfer, const char *tag_or_digest, s
     str_init(&ret->bytes, 0);
     if (transfer_read_all(transfer, OCI_DOCUMENT_MAX_BYTES, &ret->bytes, err) < 0)
         return err->kind == ERROR_INVALID ? error_wrap(err, "manifest %s", tag_or_digest) : -1;
-    EVP_MD_CTX *hash = digest_begin();
-    EVP_DigestUpdate(hash, ret->bytes.ptr, ret->bytes.len);
+    struct sha256 *hash = sha256_new();
+    sha256_update(hash, ret->bytes.ptr, ret->bytes.len);
     digest_end(hash, ret->digest);
-    EVP_MD_CTX_free(hash);
+    sha256_free(hash);
     if (oci_digest_is_valid(tag_or_digest) && !streq(tag_or_digest, ret->digest))
         return error_set(err, ERROR_INVALID, "manifest verification failed for digest %s", tag_or_digest);
     ret->media_type = xstrdup(transfer->content_type);
@@ -84,7 +74,7 @@ struct registry_blob {
     struct transfer *transfer;
     char digest[OCI_DIGEST_LEN + 1];
     uint64_t size_bytes, position, broke_at;
-    EVP_MD_CTX *hash;
+    struct sha256 *hash;
     unsigned attempts;
     bool is_verified, has_failed;
     struct error error;
@@ -149,7 +139,7 @@ int registry_blob_open(struct registry_repository *repository, const struct oci_
     blob->repository = repository;
     blob->size_bytes = descriptor->size_bytes;
     memcpy(blob->digest, descriptor->digest, sizeof blob->digest);
-    blob->hash = digest_begin();
+    blob->hash = sha256_new();
     blob->transfer = session_take_transfer(repository);
     if (blob_connect(blob, err) < 0 && blob_resume(blob, err) < 0) {
         registry_blob_close(blob);
@@ -176,7 +166,7 @@ static ssize_t take(struct registry_blob *blob, const void *bytes, size_t n)
         return error_set(&blob->error, ERROR_INVALID,
                          "blob %s is larger than the %llu bytes of its descriptor", blob->digest,
                          (unsigned long long)blob->size_bytes);
-    EVP_DigestUpdate(blob->hash, bytes, n);
+    sha256_update(blob->hash, bytes, n);
     blob->position += n;
     return (ssize_t)n;
 }
@@ -232,7 +222,7 @@ void registry_blob_close(struct registry_blob *blob)
     if (!blob)
         return;
     session_give_transfer(blob->repository, blob->transfer);
-    EVP_MD_CTX_free(blob->hash);
+    sha256_free(blob->hash);
     free(blob);
 }
 

@@ -101,7 +101,9 @@ static void test_v2(void **state)
     struct stats_place place = {
         .is_v2 = true, .cpuacct = folder, .cpu = folder, .memory = folder, .blkio = folder, .pids = folder
     };
-    const struct stats_host host = { .system_ns = 9, .online_cpus = 4, .memory_bytes = 1 << 20 };
+    const struct stats_host host = {
+        .system_ns = 9, .online_cpus = 4, .memory_bytes = 1 << 20, .links.fd = -1
+    };
     struct container_stats s;
     stats_read(&place, &host, &s);
     assert_int_equal(s.cpu_ns, 3000000);
