@@ -275,6 +275,7 @@ void network_service_close(struct network_service *s)
     if (s == NULL)
         return;
     const struct map_entry *e;
+    watch_stop(s);
     name_service_free(s->names);
     for (size_t at = 0; (e = map_next(&s->attachments, &at)) != NULL;)
         free_attachment(e->value);

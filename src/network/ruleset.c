@@ -291,7 +291,10 @@ int ruleset_build(struct ruleset *rules, const struct ruleset_network *networks,
     for (size_t i = 0; i < network_count; i++)
         put_network(&b, &networks[i], false);
     put_ports(&b, ports, port_count, false);
-    return nft_commit(&b, &rules->fd);
+    int rc = nft_commit(&b, &rules->fd);
+    if (rc == 0)
+        rules->rule_count = b.rule_count;
+    return rc;
 }
 
 static int change_network(struct ruleset *rules, const struct ruleset_network *network, bool is_removal)
@@ -352,6 +355,12 @@ int ruleset_count_ports(const struct ruleset *rules)
             sum += n;
         }
     return sum;
+}
+
+bool ruleset_is_whole(const struct ruleset *rules)
+{
+    int n = nft_count_rules(rules->table);
+    return n < 0 ? n != -ENOENT : (unsigned)n >= rules->rule_count;
 }
 
 int ruleset_drop(struct ruleset *rules)

@@ -10,6 +10,7 @@
 
 struct ruleset {
     char table[40];
+    unsigned rule_count; // of the table as it was built last; 0: not yet
     int fd; // kept for transactions (nft_commit); FD_NONE at first, closed by who made the struct
 };
 
@@ -46,5 +47,7 @@ int ruleset_change_ports(struct ruleset *rules, const struct port_mapping *remov
                          const struct port_mapping *added, size_t added_count);
 // The number of published ports, or -errno (-ENOENT: no table).
 int ruleset_count_ports(const struct ruleset *rules);
+// Has the table all the rules it was built with? True also when the kernel cannot be asked.
+bool ruleset_is_whole(const struct ruleset *rules);
 // Remove the table; one that is not there is success.
 int ruleset_drop(struct ruleset *rules);

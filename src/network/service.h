@@ -73,6 +73,7 @@ struct network_service {
     struct event_sink events;
     int home_netns_fd; // the namespace skiffd itself is in
     struct ruleset rules;
+    struct rule_watch *watch; // guarded by setup_lock; NULL: there is no table yet
 
     pthread_mutex_t setup_lock;     // orders what is done to the bridges and the table in the kernel
     atomic_bool has_table;          // the table has been made
@@ -121,6 +122,12 @@ void name_service_free(struct name_service *names);
 // An endpoint is plugged, renamed / is going. Nothing happens when it has no names.
 void names_publish(struct network_service *networks, const struct network_endpoint *endpoint);
 void names_withdraw(struct network_service *networks, const struct network_endpoint *endpoint);
+
+// --- watch.c: the table comes back when somebody removes it
+
+// From the first table on; setup_lock held. Failing, a table that is gone is noticed by the next change of ours only.
+void watch_start(struct network_service *networks);
+void watch_stop(struct network_service *networks); // without setup_lock
 
 // --- endpoint.c
 

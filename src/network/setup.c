@@ -275,6 +275,7 @@ int setup_table(struct network_service *s, struct error *err)
     if (rc < 0)
         return error_errno(err, rc, "set up the nftables table %s", s->rules.table);
     atomic_store(&s->has_table, true);
+    watch_start(s);
     return 0;
 }
 

@@ -379,6 +379,7 @@ void nft_rule_end(struct nft_batch *b, struct nftnl_rule *r)
     nftnl_rule_nlmsg_build_payload(h, r);
     end_message(b, h);
     nftnl_rule_free(r);
+    b->rule_count++;
 }
 
 static struct nftnl_expr *add_expr(struct nftnl_rule *r, const char *kind)

@@ -16,6 +16,7 @@ struct nft_batch {
     const char *table; // borrowed
     uint32_t seq;
     unsigned set_id;
+    unsigned rule_count; // rules gathered so far
 };
 
 // Caller's memory; table is borrowed for the life of the batch.
