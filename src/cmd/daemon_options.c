@@ -76,6 +76,8 @@ static const struct option options[] = {
     { "mtu", 0, "mtu", OPTION_INT, AT(mtu), "bytes", "MTU of the default bridge (default 1500)" },
     { "pidfile", 'p', "pidfile", OPTION_STRING, AT(pidfile), "file",
       "Write the process id here (default /run/skiff/skiffd.pid)" },
+    { "publish-local", 0, "publish-local", OPTION_BOOL, AT(publishes_locally), NULL,
+      "Ports published without an address are open to this host only (default false)" },
     { "seccomp-profile", 0, "seccomp-profile", OPTION_STRING, AT(seccomp_profile), "file",
       "Default seccomp profile; \"unconfined\" for none (default: built in)" },
     { "userns-mode", 0, "userns-mode", OPTION_STRING, AT(userns_mode), "mode",

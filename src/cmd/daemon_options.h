@@ -12,7 +12,7 @@ struct daemon_options {
     char **hosts; // strv "unix:///path", "tcp://host:port"
     char *bridge, *bip, *default_publish_ip;
     int mtu;
-    bool has_icc, has_ip_forward, has_ip_masq, has_init, is_debug;
+    bool has_icc, has_ip_forward, has_ip_masq, has_init, is_debug, publishes_locally;
     enum log_level log_level;
     char **insecure_registries, **labels, **cdi_directories;
     char *metrics_address;           // "host:port"; NULL: no figures are served

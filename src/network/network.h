@@ -56,6 +56,10 @@ int network_prune(struct network_service *networks, network_keeper *keeps, void 
 json_t *network_list(struct network_service *networks);
 int network_inspect(struct network_service *networks, const char *name, json_t **ret, struct error *err);
 
+// Chains of the host's own tables that are asked about packets to published ports and drop what no rule of theirs lets
+// through. Owned array of {"Family": "ip"|"ip6"|"inet", "Table", "Chain"}; empty when the kernel cannot be asked.
+json_t *network_dropping_chains(const struct network_service *networks);
+
 enum network_driver { NETWORK_BRIDGE, NETWORK_HOST, NETWORK_NULL, NETWORK_MACVLAN, NETWORK_IPVLAN };
 // What containers ask of a network before they are attached to it; a value.
 struct network_info {

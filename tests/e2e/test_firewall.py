@@ -60,3 +60,34 @@ def test_own_changes_wake_no_rebuild(published):
         engine.docker("run", "--rm", "-p", f"{8100 + i}:80", "busybox", "true")
     time.sleep(0.4)
     assert in_netns(engine, "nft", "-a", "list", "chain", "inet", "skiff", "forward").stdout == before
+
+
+def exposure(engine, name="fw"):
+    shown = engine.skiff("ps", "--filter", f"name={name}", "--format", "{{.Exposure}}").stdout.strip()
+    listed = engine.skiff("port", "--exposure", name).stdout.splitlines()
+    return shown, listed
+
+
+def test_exposure_is_told(published):
+    engine = published
+    engine.docker("run", "-d", "--name", "here", "-p", "127.0.0.1:8092:80", "busybox", "sleep", "1000")
+    assert exposure(engine) == ("0.0.0.0:8091/tcp world", ["80/tcp -> 0.0.0.0:8091  world"])
+    assert exposure(engine, "here") == ("127.0.0.1:8092/tcp host", ["80/tcp -> 127.0.0.1:8092  host"])
+    assert engine.skiff("port", "fw").stdout == engine.docker("port", "fw").stdout == "80/tcp -> 0.0.0.0:8091\n"
+
+
+def test_a_dropping_firewall_is_named(published):
+    engine = published
+    in_netns(engine, "nft", "add table ip filter; add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; };"
+             "add table ip6 six; add chain ip6 six f { type filter hook forward priority 0; policy drop; }")
+    why = "world (may be blocked by table ip filter, chain FORWARD: policy drop)"
+    assert exposure(engine) == (f"0.0.0.0:8091/tcp {why}", [f"80/tcp -> 0.0.0.0:8091  {why}"])
+    in_netns(engine, "nft", "delete table ip filter; delete table ip6 six")
+    assert exposure(engine)[0] == "0.0.0.0:8091/tcp world"
+
+
+def test_publish_local(make_engine, busybox_rootfs):
+    engine = make_engine("--publish-local")
+    engine.import_image(busybox_rootfs)
+    engine.skiff("run", "-d", "--name", "fw", "-p", "8091:80", "-p", "0.0.0.0:8092:80", "busybox", "sleep", "1000")
+    assert sorted(engine.docker("port", "fw").stdout.split()) == sorted("80/tcp -> 0.0.0.0:8092 80/tcp -> 127.0.0.1:8091".split())
