@@ -131,6 +131,7 @@ void health_start(struct container *c)
     c->has_health = true;
     c->health = (struct health_state){ .status = HEALTH_STARTING };
     pthread_mutex_unlock(&c->lock);
+    network_set_fit(c->service->networks, c->id, false); // until a probe says so
     schedule(c);
 }
 
@@ -195,6 +196,7 @@ void health_recover(struct container *c)
     c->health = health;
     c->health_log = log;
     pthread_mutex_unlock(&c->lock);
+    network_set_fit(c->service->networks, c->id, health.status == HEALTH_HEALTHY);
     schedule(c);
     if (health.status ==
         HEALTH_UNHEALTHY) // what is done about that ends the run, so the last engine did not come to it
@@ -273,6 +275,7 @@ static bool take(struct container *c, const struct probe *p)
     save(c, NULL);
     if (!has_changed)
         return false;
+    network_set_fit(c->service->networks, c->id, status == HEALTH_HEALTHY);
     CLEANUP(cleanup_free) char *action = xasprintf("health_status: %s", health_status_name(status));
     container_event(c, action, NULL, NULL);
     return status == HEALTH_UNHEALTHY;

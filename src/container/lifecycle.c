@@ -175,6 +175,7 @@ int container_end_run(struct container *c, int signal, int timeout_s, struct err
             c->config.stop_timeout_s >= 0 ? c->config.stop_timeout_s : c->service->options.stop_timeout_s;
     if (thaw(c, err) < 0)
         return -1;
+    network_set_fit(c->service->networks, c->id, false); // others take new connections while it ends
     int r = ask_to_end(c, signal ? signal : c->config.stop_signal, timeout_s * 1000LL, err);
     if (r < 0)
         return -1;

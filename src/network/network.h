@@ -122,7 +122,8 @@ struct network_request {
     char *const *names; // strv or NULL
 };
 
-// Reserve addresses and ports. ERROR_NOT_FOUND "network x not found"; ERROR_INVALID for addresses outside;
+// Reserve addresses and ports. A host port may be had by several endpoints of one network that have a name (without a dot) in
+// common: new connections are spread over them. ERROR_NOT_FOUND "network x not found"; ERROR_INVALID for addresses outside;
 // ERROR_DENIED "Address already in use"; ERROR_INTERNAL-class failures in Docker's
 // words: "driver failed programming external connectivity on endpoint NAME (ID): Bind for 0.0.0.0:80 failed:
 // port is already allocated". A port another process listens on is refused too ("address already in use").
@@ -163,6 +164,10 @@ int network_resolver_start(struct network_service *networks, const struct networ
 void network_resolver_resume(struct network_service *networks, const struct network_resolver *resolver);
 void network_resolvers_resumed(struct network_service *networks);
 void network_resolver_stop(struct network_service *networks, const char *container_id);
+
+// Does a container serve? New connections to ports it shares with others go to those that do (to all, when none does);
+// established ones stay.
+void network_set_fit(struct network_service *networks, const char *container_id, bool is_fit);
 
 // Undo plug (the kernel drops the interface with the namespace; not awaited) and reserve. Idempotent.
 void network_release(struct network_service *networks, const struct network_endpoint *endpoint);

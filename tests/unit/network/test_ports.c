@@ -41,7 +41,7 @@ static int claim(struct port_table *t, enum network_protocol protocol, struct ip
     struct network_port want = {
         .protocol = protocol, .container_port = 80, .host_port = first, .last_host_port = last
     };
-    return ports_claim(t, &want, &ip, "172.17.0.2", false, ret, err);
+    return ports_claim(t, &want, &ip, "172.17.0.2", false, NULL, ret, err);
 }
 
 static void test_conflicts(void **state)
@@ -113,7 +113,7 @@ static void test_listeners(void **state)
     assert_int_equal(t.count, 0);
     // Our own from before a restart: what listens there is not asked.
     struct network_port mine = { .protocol = NETWORK_TCP, .host_port = tcp };
-    assert_int_equal(ports_claim(&t, &mine, &LOOPBACK, "172.17.0.2", true, &got, &err), 0);
+    assert_int_equal(ports_claim(&t, &mine, &LOOPBACK, "172.17.0.2", true, NULL, &got, &err), 0);
     ports_give_back(&t, NETWORK_TCP, &LOOPBACK, tcp);
     close(tcp_fd);
     close(udp_fd);
