@@ -128,6 +128,14 @@ static size_t index_of(const struct members *m, const struct port_mapping *targe
     return i;
 }
 
+// Slots are used one after the other; in steps of the golden ratio any run of the order lies scattered over them, so that a
+// newcomer gets its share of the next few connections, too.
+static size_t scattered(size_t i)
+{
+    enum { STEP = 633 }; // odd: every slot is met once
+    return i * STEP % RULESET_SLOTS;
+}
+
 // `now` dealt among the members: each keeps what it has up to its share, what is left over goes round.
 static void deal(const struct port_mapping *now, const struct members *m, struct port_mapping *ret)
 {
@@ -136,14 +144,15 @@ static void deal(const struct port_mapping *now, const struct members *m, struct
     if (m->n == 0)
         return;
     size_t base = RULESET_SLOTS / m->n, extra = RULESET_SLOTS % m->n;
-    for (size_t i = 0; i < RULESET_SLOTS; i++) {
-        size_t owner = now[i].container_port ? index_of(m, &now[i]) : m->n;
+    for (size_t k = 0; k < RULESET_SLOTS; k++) {
+        size_t i = scattered(k), owner = now[i].container_port ? index_of(m, &now[i]) : m->n;
         if (owner == m->n || counts[owner] >= base + (owner < extra))
             continue;
         counts[owner]++;
         ret[i] = now[i];
     }
-    for (size_t i = 0; i < RULESET_SLOTS; i++) {
+    for (size_t k = 0; k < RULESET_SLOTS; k++) {
+        size_t i = scattered(k);
         if (ret[i].container_port)
             continue;
         while (counts[next] >= base + (next < extra))

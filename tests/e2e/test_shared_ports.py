@@ -48,67 +48,67 @@ def elements(engine, name):
 
 def test_three_containers_share_a_port(shop):
     engine = shop
-    for name in ("a", "b", "c"):
+    for name in ("web-a", "web-b", "web-c"):
         serve(engine, name)
     got = ask(engine, 300)
-    assert set(got) == {"a", "b", "c"} and min(got.values()) > 60, got
+    assert set(got) == {"web-a", "web-b", "web-c"} and min(got.values()) > 60, got
     assert elements(engine, "any_ports4") == 0 and elements(engine, "any_shared4") == 1024
-    engine.docker("stop", "-t", "1", "b")
-    assert set(ask(engine)) == {"a", "c"}
-    engine.docker("start", "b")
-    wait_until(lambda: set(ask(engine, 20)) == {"a", "b", "c"})
-    engine.docker("rm", "-f", "a", "c")
-    assert set(ask(engine)) == {"b"}
-    engine.docker("rm", "-f", "b")
+    engine.docker("stop", "-t", "1", "web-b")
+    assert set(ask(engine)) == {"web-a", "web-c"}
+    engine.docker("start", "web-b")
+    wait_until(lambda: set(ask(engine, 20)) == {"web-a", "web-b", "web-c"})
+    engine.docker("rm", "-f", "web-a", "web-c")
+    assert set(ask(engine)) == {"web-b"}
+    engine.docker("rm", "-f", "web-b")
     assert elements(engine, "any_shared4") == 0
-    serve(engine, "d")
-    assert elements(engine, "any_ports4") == 1 and set(ask(engine)) == {"d"}
+    serve(engine, "web-d")
+    assert elements(engine, "any_ports4") == 1 and set(ask(engine)) == {"web-d"}
 
 
 def test_strangers_do_not_share(shop):
     engine = shop
-    serve(engine, "a")
+    serve(engine, "web-a")
     for options in (("--network-alias", "other", "--network", "shop"), ()):
         r = engine.docker("run", "-d", "-p", "8080:80", *options, "busybox", "true", check=False)
         assert "port is already allocated" in r.stderr
     r = engine.docker("run", "-d", "--network", "shop", "--network-alias", "twice", "-p", "8081:80", "-p", "8081:81", "busybox", "true", check=False)
     assert "port is already allocated" in r.stderr
-    assert set(ask(engine)) == {"a"}
+    assert set(ask(engine)) == {"web-a"}
 
 
 def test_the_unhealthy_are_left_out(shop):
     engine = shop
     check = ("--health-cmd", "test ! -e /sick", "--health-interval", "200ms", "--health-retries", "1")
-    serve(engine, "a", *check)
-    serve(engine, "b", *check)
-    wait_until(lambda: set(ask(engine, 20)) == {"a", "b"})
-    engine.docker("exec", "a", "touch", "/sick")
-    wait_until(lambda: engine.docker("inspect", "-f", "{{.State.Health.Status}}", "a").stdout.strip() == "unhealthy")
-    wait_until(lambda: set(ask(engine, 20)) == {"b"})
-    engine.docker("exec", "b", "touch", "/sick")  # where none is fit, all are asked
-    wait_until(lambda: set(ask(engine, 20)) == {"a", "b"})
-    engine.docker("exec", "a", "rm", "/sick")
-    wait_until(lambda: set(ask(engine, 20)) == {"a"})
+    serve(engine, "web-a", *check)
+    serve(engine, "web-b", *check)
+    wait_until(lambda: set(ask(engine, 20)) == {"web-a", "web-b"})
+    engine.docker("exec", "web-a", "touch", "/sick")
+    wait_until(lambda: engine.docker("inspect", "-f", "{{.State.Health.Status}}", "web-a").stdout.strip() == "unhealthy")
+    wait_until(lambda: set(ask(engine, 20)) == {"web-b"})
+    engine.docker("exec", "web-b", "touch", "/sick")  # where none is fit, all are asked
+    wait_until(lambda: set(ask(engine, 20)) == {"web-a", "web-b"})
+    engine.docker("exec", "web-a", "rm", "/sick")
+    wait_until(lambda: set(ask(engine, 20)) == {"web-a"})
 
 
 def test_a_new_engine_and_removed_rules_keep_the_spread(shop):
     engine = shop
-    for name in ("a", "b"):
+    for name in ("web-a", "web-b"):
         serve(engine, name)
     engine.kill9()
     engine.start()
-    assert set(ask(engine)) == {"a", "b"}
+    assert set(ask(engine)) == {"web-a", "web-b"}
     engine.run_in_netns("nft", "flush", "ruleset")
     wait_until(lambda: "failed" not in " ".join(ask(engine, 1)), timeout=5)
-    assert set(ask(engine)) == {"a", "b"}
-    engine.docker("rm", "-f", "a")
-    assert set(ask(engine)) == {"b"}
+    assert set(ask(engine)) == {"web-a", "web-b"}
+    engine.docker("rm", "-f", "web-a")
+    assert set(ask(engine)) == {"web-b"}
 
 
 def test_a_port_changes_hands_without_a_failed_request(shop):
     """Graceful: out of the spread first, then the signal."""
     engine = shop
-    for name in ("a", "b", "c"):
+    for name in ("web-a", "web-b", "web-c"):
         serve(engine, name)
-    engine.docker("stop", "-t", "1", "c", "b")
-    assert ask(engine, 200) == {"a": 200}
+    engine.docker("stop", "-t", "1", "web-c", "web-b")
+    assert ask(engine, 200) == {"web-a": 200}
