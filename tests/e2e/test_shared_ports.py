@@ -112,3 +112,27 @@ def test_a_port_changes_hands_without_a_failed_request(shop):
         serve(engine, name)
     engine.docker("stop", "-t", "1", "web-c", "web-b")
     assert ask(engine, 200) == {"web-a": 200}
+
+
+def test_scale(shop):
+    engine = shop
+    serve(engine, "web", "--label", "x=y", alias="front")
+    assert engine.skiff("scale", "web=4").stdout == "web: 4\n"
+    names = set(engine.docker("ps", "--format", "{{.Names}}").stdout.split())
+    assert names == {"web", "web-2", "web-3", "web-4"}
+    copy = json.loads(engine.docker("inspect", "web-3").stdout)[0]
+    assert {"front", "web"} <= set(copy["NetworkSettings"]["Networks"]["shop"]["Aliases"])
+    assert copy["Config"]["Labels"] == {"x": "y", "skiff.copy-of": "web"} and copy["Config"]["Env"][0] == "NAME=web"
+    slots = engine.run_in_netns("nft", "-j", "list", "map", "inet", "skiff", "any_shared4", text=True).stdout
+    for name in names:
+        address = json.loads(engine.docker("inspect", name).stdout)[0]["NetworkSettings"]["Networks"]["shop"]["IPAddress"]
+        assert 255 <= slots.count(f'"{address}"') <= 257
+    engine.docker("rm", "-f", "web-3")  # a gap is filled
+    engine.skiff("scale", "web=3")
+    assert set(engine.docker("ps", "-a", "--format", "{{.Names}}").stdout.split()) == {"web", "web-2", "web-3"}
+    engine.skiff("scale", "web=1")
+    assert engine.docker("ps", "-a", "--format", "{{.Names}}").stdout.split() == ["web"]
+    assert ask(engine, 20) == {"web": 20}
+    for wrong in ("web", "web=0", "web=x", "=3"):
+        assert "invalid scale" in engine.skiff("scale", wrong, check=False).stderr
+    assert "No such container: nosuch" in engine.skiff("scale", "nosuch=2", check=False).stderr
