@@ -131,7 +131,6 @@ void health_start(struct container *c)
     c->has_health = true;
     c->health = (struct health_state){ .status = HEALTH_STARTING };
     pthread_mutex_unlock(&c->lock);
-    network_set_fit(c->service->networks, c->id, false); // until a probe says so
     schedule(c);
 }
 
