@@ -164,10 +164,10 @@ int network_change_ports(struct network_service *s, struct network_endpoint *end
     endpoint_give_ports_back(s, rc < 0 ? &in : &w.freed);
     network_endpoint_done(&in);
     if (rc < 0) {
-        network_endpoint_done(&then);
+        free(then.ports);
         return -1;
     }
-    network_endpoint_done(endpoint);
+    free(endpoint->ports); // the names go on with it
     *endpoint = then;
     return 0;
 }
