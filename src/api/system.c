@@ -153,6 +153,8 @@ int api_info(struct request *request, struct error *err)
     json_object_set_new(info, "SecurityOptions", security_options(engine));
     json_object_set_new(info, "GenericResources", json_null());
     json_object_set_new(info, "Warnings", json_array());
+    // Ours, not Docker's: what may keep the world from published ports.
+    json_object_set_new(info, "ForwardDroppedBy", network_dropping_chains(engine->networks));
     if (request->version >= 144)
         json_object_set_new(info, "CDISpecDirs", json_from_strv(engine->options.cdi_directories));
     return respond_json(request, 200, info);

@@ -8,6 +8,7 @@ extern const struct command command_attach, command_create, command_events, comm
     command_pause, command_port, command_ps, command_pull, command_rename, command_restart, command_rm,
     command_rmi, command_run, command_save, command_start, command_stop, command_tag, command_top,
     command_unpause, command_update, command_version, command_wait;
+extern const struct command command_scale;
 extern const struct command command_login, command_logout, command_push, command_search;
 extern const struct command command_stats, command_system_df, command_system_fsck;
 extern const struct command command_artifact_attach, command_artifact_ls, command_artifact_pull;

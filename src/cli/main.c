@@ -27,7 +27,7 @@ static const struct command *const others[] = {
     &command_logs,   &command_pause,   &command_port,   &command_rename,  &command_restart, &command_rm,
     &command_rmi,    &command_save,    &command_start,  &command_stats,   &command_stop,    &command_tag,
     &command_top,    &command_unpause, &command_update, &command_wait,    &command_push,    &command_login,
-    &command_logout, &command_search,
+    &command_logout, &command_search,  &command_scale,
 };
 
 struct member {

@@ -1,5 +1,6 @@
 // top and port: what runs in a container and where it is reached.
 #include "cli/commands.h"
+#include "cli/exposure.h"
 #include "cli/format.h"
 
 #include "base/mem.h"
@@ -43,7 +44,8 @@ static int compare_keys(const void *a, const void *b)
     return n != m ? (n < m ? -1 : 1) : strcmp(x, y);
 }
 
-static void print_bindings(struct cli *cli, const char *key, const json_t *bindings)
+// chains NULL: as Docker prints it, without the exposure.
+static void print_bindings(struct cli *cli, const char *key, const json_t *bindings, const json_t *chains)
 {
     for (size_t i = 0; i < json_array_size(bindings); i++) {
         const json_t *binding = json_array_get(bindings, i);
@@ -51,8 +53,9 @@ static void print_bindings(struct cli *cli, const char *key, const json_t *bindi
         bool is_v6 = strchr(ip, ':') != NULL;
         if (key)
             cli_print(cli, "%s -> ", key);
-        cli_print(cli, "%s%s%s:%s\n", is_v6 ? "[" : "", ip, is_v6 ? "]" : "",
-                  json_get_string(binding, "HostPort", ""));
+        char *exposure CLEANUP(cleanup_free) = chains ? exposure_of(ip, chains) : xstrdup("");
+        cli_print(cli, "%s%s%s:%s%s%s\n", is_v6 ? "[" : "", ip, is_v6 ? "]" : "",
+                  json_get_string(binding, "HostPort", ""), chains ? "  " : "", exposure);
     }
 }
 
@@ -66,6 +69,9 @@ static int run_port(struct cli *cli, const struct options *options, struct error
     target_path(&target, "/json");
     if (cli_call(cli, "GET", target.text.ptr, NULL, &document, err) < 0)
         return -1;
+    json_t *chains CLEANUP(json_cleanup) = NULL;
+    if (options_bool(options, "exposure", false) && exposure_chains(cli, &chains, err) < 0)
+        return -1;
     json_t *ports = json_get_object(json_get_object(document, "NetworkSettings"), "Ports");
     if (wanted) {
         char *full CLEANUP(cleanup_free) =
@@ -74,7 +80,7 @@ static int run_port(struct cli *cli, const struct options *options, struct error
         if (!bindings || json_array_size(bindings) == 0)
             return error_set(err, ERROR_NOT_FOUND, "Error: No public port '%s' published for %s", wanted,
                              name);
-        print_bindings(cli, NULL, bindings);
+        print_bindings(cli, NULL, bindings, chains);
         return 0;
     }
     const char **keys CLEANUP(cleanup_free) = xcalloc(json_object_size(ports) + 1, sizeof *keys);
@@ -82,7 +88,7 @@ static int run_port(struct cli *cli, const struct options *options, struct error
     json_object_foreach(ports, key, bindings) keys[n++] = key;
     qsort(keys, n, sizeof *keys, compare_keys);
     for (size_t i = 0; i < n; i++)
-        print_bindings(cli, keys[i], json_object_get(ports, keys[i]));
+        print_bindings(cli, keys[i], json_object_get(ports, keys[i]), chains);
     return 0;
 }
 
@@ -95,11 +101,15 @@ const struct command command_top = { "top",
                                      -1,
                                      true,
                                      run_top };
+static const struct option port_options[] = {
+    { "exposure", 0, OPTION_BOOL, NULL, "Say from where each port can be reached" },
+    OPTION_END,
+};
 const struct command command_port = { "port",
                                       "skiff container port, skiff port",
-                                      "CONTAINER [PRIVATE_PORT[/PROTO]]",
+                                      "[OPTIONS] CONTAINER [PRIVATE_PORT[/PROTO]]",
                                       "List port mappings or a specific mapping for the container",
-                                      NULL,
+                                      port_options,
                                       1,
                                       2,
                                       false,

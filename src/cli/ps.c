@@ -1,4 +1,5 @@
 #include "cli/commands.h"
+#include "cli/exposure.h"
 #include "cli/format.h"
 #include "cli/human.h"
 #include "cli/rows.h"
@@ -27,6 +28,7 @@ static const struct format_column fields[] = {
     { "Networks", "NETWORKS" },
     { "Label", "LABEL" },
     { "Platform", "PLATFORM" },
+    { "Exposure", "EXPOSURE" },
     { NULL, NULL },
 };
 
@@ -157,8 +159,17 @@ static int run_ps(struct cli *cli, const struct options *options, struct error *
     bool wants_size = shows_size || (format && !is_quiet && strstr(format, ".Size"));
     if (list(cli, options, wants_size, &containers, err) < 0)
         return -1;
-    for (size_t i = 0; i < json_array_size(containers); i++)
-        json_array_append_new(rows, row_of(json_array_get(containers, i), truncates));
+    json_t *chains CLEANUP(json_cleanup) = NULL;
+    bool wants_exposure = format && !is_quiet && strstr(format, ".Exposure");
+    if (wants_exposure && exposure_chains(cli, &chains, err) < 0)
+        return -1;
+    for (size_t i = 0; i < json_array_size(containers); i++) {
+        const json_t *container = json_array_get(containers, i);
+        json_t *row = row_of(container, truncates);
+        if (wants_exposure)
+            set_owned(row, "Exposure", exposure_of_ports(json_get_array(container, "Ports"), chains));
+        json_array_append_new(rows, row);
+    }
     if (is_quiet && (!format || streq(format, "table")))
         format = "{{.ID}}";
     return format_rows(cli, format, rows, fields, shows_size ? sized : plain, err);
@@ -170,7 +181,8 @@ static const struct option ps_options[] = {
     { "format", 0, OPTION_STRING, NULL,
       "Format output: 'table' (default), 'table TEMPLATE', 'json', or a Go TEMPLATE with .ID .Image .Command "
       ".CreatedAt "
-      ".RunningFor .Ports .State .Status .Size .Names .Labels .Label .Mounts .LocalVolumes .Networks" },
+      ".RunningFor .Ports .State .Status .Size .Names .Labels .Label .Mounts .LocalVolumes .Networks "
+      ".Exposure" },
     { "last", 'n', OPTION_INT, NULL, "Show n last created containers (includes all states) (default -1)" },
     { "latest", 'l', OPTION_BOOL, NULL, "Show the latest created container (includes all states)" },
     { "no-trunc", 0, OPTION_BOOL, NULL, "Don't truncate output" },

@@ -107,6 +107,8 @@ static const struct option options[] = {
     { "mtu", 0, "mtu", OPTION_INT, AT(mtu), "bytes", "MTU of the default bridge (default 1500)" },
     { "pidfile", 'p', "pidfile", OPTION_STRING, AT(pidfile), "file",
       "Write the process id here (default /run/skiff/skiffd.pid)" },
+    { "publish-local", 0, "publish-local", OPTION_BOOL, AT(publishes_locally), NULL,
+      "Ports published without an address are open to this host only (default false)" },
     { "registries", 0, "registries", OPTION_RULES, AT(registries_file), "file",
       "Mirrors, insecure and blocked registries (default " DEFAULT_REGISTRIES_FILE
       ");\nin the configuration file: "

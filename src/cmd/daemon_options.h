@@ -14,7 +14,7 @@ struct daemon_options {
     char **hosts; // strv "unix:///path", "tcp://host:port"
     char *bridge, *bip, *default_publish_ip;
     int mtu;
-    bool has_bridge_names;
+    bool has_bridge_names, publishes_locally;
     bool has_icc, has_ip_forward, has_ip_masq, has_init, is_debug;
     enum log_level log_level;
     struct registry_rules registries;       // from the file and from registry-mirrors, together

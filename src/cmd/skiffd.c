@@ -65,6 +65,12 @@ static char *path_beside(const char *program)
     return xasprintf("%.*s/%s", slash ? (int)(slash - self) : 0, self, program);
 }
 
+// --ip is an address somebody chose: it counts more.
+static const char *publish_address(const struct daemon_options *o)
+{
+    return o->publishes_locally && str_is_empty(o->default_publish_ip) ? "127.0.0.1" : o->default_publish_ip;
+}
+
 static struct engine_options engine_options_of(const struct daemon_options *o, const char *shim,
                                                const char *init, const char *netd)
 {
@@ -101,7 +107,7 @@ static struct engine_options engine_options_of(const struct daemon_options *o, c
                      .mtu = o->mtu,
                      .has_masquerade = o->has_ip_masq,
                      .has_ip_forward = o->has_ip_forward,
-                     .default_publish_ip = o->default_publish_ip,
+                     .default_publish_ip = publish_address(o),
                      .is_inter_container_allowed = o->has_icc,
                      .has_bridge_names = o->has_bridge_names },
     };

@@ -195,6 +195,7 @@ void health_recover(struct container *c)
     c->health = health;
     c->health_log = log;
     pthread_mutex_unlock(&c->lock);
+    network_set_fit(c->service->networks, c->id, health.status == HEALTH_HEALTHY);
     schedule(c);
     if (health.status ==
         HEALTH_UNHEALTHY) // what is done about that ends the run, so the last engine did not come to it
@@ -273,6 +274,7 @@ static bool take(struct container *c, const struct probe *p)
     save(c, NULL);
     if (!has_changed)
         return false;
+    network_set_fit(c->service->networks, c->id, status == HEALTH_HEALTHY);
     CLEANUP(cleanup_free) char *action = xasprintf("health_status: %s", health_status_name(status));
     container_event(c, action, NULL, NULL);
     return status == HEALTH_UNHEALTHY;

@@ -168,6 +168,14 @@ static int ask_to_end(struct container *c, int signal, int64_t timeout_ms, struc
     return container_wait_stopped(c, timeout_ms < 0 ? timeout_ms : timeout_ms - pause_ms);
 }
 
+static bool is_fit(struct container *c)
+{
+    pthread_mutex_lock(&c->lock);
+    bool is_fit = !c->has_health || c->health.status == HEALTH_HEALTHY;
+    pthread_mutex_unlock(&c->lock);
+    return is_fit;
+}
+
 int container_end_run(struct container *c, int signal, int timeout_s, struct error *err)
 {
     if (timeout_s < 0)
@@ -175,11 +183,14 @@ int container_end_run(struct container *c, int signal, int timeout_s, struct err
             c->config.stop_timeout_s >= 0 ? c->config.stop_timeout_s : c->service->options.stop_timeout_s;
     if (thaw(c, err) < 0)
         return -1;
+    network_set_fit(c->service->networks, c->id, false); // others take new connections while it ends
     int r = ask_to_end(c, signal ? signal : c->config.stop_signal, timeout_s * 1000LL, err);
-    if (r < 0)
-        return -1;
     if (r == 0 && deliver(c, SIGKILL, err) < 0 && container_is_running(c))
+        r = -1;
+    if (r < 0) { // it goes on
+        network_set_fit(c->service->networks, c->id, is_fit(c));
         return -1;
+    }
     if (r == 0 && !container_wait_stopped(c, KILL_TIMEOUT_MS))
         return error_set(
             err, ERROR_INTERNAL,

@@ -468,6 +468,8 @@ int networks_plug(struct container *c, pid_t pid, struct error *err)
     int netns CLEANUP(cleanup_close) = open_netns(pid, err);
     if (netns < 0)
         return netns;
+    if (c->config.health.args) // others that share its ports serve until a probe says that it does
+        network_set_fit(c->service->networks, c->id, false);
     for (size_t i = 0; i < c->endpoint_count; i++) {
         const json_t *entry = json_object_get(endpoints_config(c), c->endpoints[i].network_name);
         if (network_plug(c->service->networks, &c->endpoints[i], sysctls_of(entry), netns, err) < 0)

@@ -1,5 +1,6 @@
 // What a container has on a network, in memory: addresses and ports reserved, released, restored.
 #include "network/service.h"
+#include "network/spread.h"
 
 #include "base/id.h"
 #include "base/mem.h"
@@ -99,6 +100,35 @@ struct claim {
     bool is_recovered;
 };
 
+static bool is_short_id(const struct network_endpoint *e, const char *name)
+{
+    return strlen(name) == ID_SHORT_LEN && str_has_prefix(e->container_id, name);
+}
+
+// What a container can share a port by: its name and its aliases, on its network. A name with a dot is one of those with the
+// network's behind it.
+static char **sharers_of(const struct network_endpoint *e)
+{
+    char **all = NULL;
+    for (size_t i = 0; e->names && e->names[i]; i++)
+        if (!strchr(e->names[i], '.') && !is_short_id(e, e->names[i]))
+            strv_take(&all, xasprintf("%s/%s", e->network_id, e->names[i]));
+    return all;
+}
+
+// A container does not share with itself.
+static bool has_port(const struct network_endpoint *e, const struct network_port *want,
+                     const struct ip_address *host_ip)
+{
+    char ip[IP_TEXT_MAX];
+    ip_format(host_ip, ip);
+    for (size_t i = 0; i < e->port_count; i++)
+        if (e->ports[i].protocol == want->protocol && e->ports[i].host_port == want->host_port &&
+            streq(e->ports[i].host_ip, ip))
+            return true;
+    return false;
+}
+
 static int claim_one(struct claim *c, const struct network_port *want, const struct ip_address *host_ip,
                      struct error *err)
 {
@@ -106,7 +136,10 @@ static int claim_one(struct claim *c, const struct network_port *want, const str
     struct network_port *p = &e->ports[e->port_count];
     const char *container_ip = host_ip->family == AF_INET6 ? e->ip6 : e->ip;
     *p = *want;
-    if (ports_claim(&c->service->ports, want, host_ip, container_ip, c->is_recovered, &p->host_port, err) < 0)
+    bool may_share = want->host_port != 0 && want->last_host_port == 0 && !has_port(e, want, host_ip);
+    char **sharers CLEANUP(strv_freep) = may_share ? sharers_of(e) : NULL;
+    if (ports_claim(&c->service->ports, want, host_ip, container_ip, c->is_recovered, sharers, &p->host_port,
+                    err) < 0)
         return -1;
     p->last_host_port = 0;
     ip_format(host_ip, p->host_ip);
@@ -376,16 +409,6 @@ struct network *network_of_endpoint(struct network_service *s, const struct netw
 }
 
 // --- release
-static void unpublish(struct network_service *s, const struct attachment *a)
-{
-    size_t n;
-    struct port_mapping *ports CLEANUP(cleanup_free) = endpoint_mappings(&a->endpoint, &n);
-    if (ruleset_remove_ports(&s->rules, ports, n) != -ENOENT)
-        return;
-    for (size_t i = 0; i < n; i++) // one of them was gone; the others still are there
-        ruleset_remove_ports(&s->rules, &ports[i], 1);
-}
-
 // The attachment, for whoever asks first.
 static struct attachment *begin_release(struct network_service *s, const char *endpoint_id)
 {
@@ -399,22 +422,54 @@ static struct attachment *begin_release(struct network_service *s, const char *e
     return a;
 }
 
+// Was it plugged? From now on it is not. setup_lock held.
+static bool take_unplugged(struct network_service *s, struct attachment *a)
+{
+    pthread_mutex_lock(&s->lock);
+    bool was_plugged = a->is_plugged;
+    a->is_plugged = false;
+    pthread_mutex_unlock(&s->lock);
+    return was_plugged;
+}
+
+void network_set_fit(struct network_service *s, const char *container_id, bool is_fit)
+{
+    struct error ignored;
+    bool has_changed = false;
+    size_t at = 0;
+    pthread_mutex_lock(&s->setup_lock);
+    pthread_mutex_lock(&s->lock);
+    for (const struct map_entry *e; (e = map_next(&s->attachments, &at)) != NULL;) {
+        struct attachment *a = e->value;
+        if (!streq(a->endpoint.container_id, container_id) || a->is_unfit == !is_fit)
+            continue;
+        a->is_unfit = !is_fit;
+        has_changed |= a->endpoint.port_count > 0;
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (has_changed && spread_refresh_all(s) < 0)
+        setup_table(s, &ignored);
+    pthread_mutex_unlock(&s->setup_lock);
+}
+
 void network_release(struct network_service *s, const struct network_endpoint *e)
 {
     struct attachment *a = begin_release(s, e->endpoint_id);
     if (a == NULL)
         return;
+    bool was_plugged = a->is_plugged;
     if (a->endpoint.port_count > 0) {
         pthread_mutex_lock(&s->setup_lock);
-        if (a->is_plugged)
-            unpublish(s, a);
+        was_plugged = take_unplugged(s, a);
+        if (was_plugged)
+            spread_unpublish(s, &a->endpoint);
         pthread_mutex_unlock(&s->setup_lock);
-        if (a->is_plugged)
+        if (was_plugged)
             relays_close(s, &a->endpoint);
         endpoint_give_ports_back(s, &a->endpoint);
     }
     names_withdraw(s, &a->endpoint);
-    if (a->is_plugged)
+    if (was_plugged)
         network_emit(s, "disconnect", a->network, a->endpoint.container_id);
     pthread_mutex_lock(&s->lock); // the network is held until here
     map_remove(&s->attachments, e->endpoint_id);

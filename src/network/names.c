@@ -675,6 +675,43 @@ void relays_restore(struct network_service *s, const struct network_endpoint *e)
     pthread_mutex_unlock(&s->names->lock);
 }
 
+// Another endpoint that is published on the same port (network/spread.c), copied; false: there is none.
+static bool find_heir(struct network_service *s, const struct network_endpoint *e,
+                      const struct network_port *p, struct network_endpoint *ret)
+{
+    bool is_found = false;
+    size_t at = 0;
+    pthread_mutex_lock(&s->lock);
+    for (const struct map_entry *entry; !is_found && (entry = map_next(&s->attachments, &at));) {
+        const struct attachment *a = entry->value;
+        if (!a->is_plugged || a->is_leaving || streq(a->endpoint.endpoint_id, e->endpoint_id))
+            continue;
+        for (size_t i = 0; i < a->endpoint.port_count && !is_found; i++) {
+            const struct network_port *other = &a->endpoint.ports[i];
+            is_found = other->host_port == p->host_port && streq(other->host_ip, p->host_ip) &&
+                       endpoint_port_is_relayed(&a->endpoint, other);
+        }
+        if (is_found)
+            *ret = network_endpoint_copy(&a->endpoint);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return is_found;
+}
+
+// A port that containers share is relayed to one of them; when that one goes, another takes it over. names->lock held.
+static void hand_on(struct name_service *names, const struct network_endpoint *e)
+{
+    for (size_t i = 0; i < e->port_count && names->fd >= 0; i++) {
+        struct network_endpoint heir;
+        if (!endpoint_port_is_relayed(e, &e->ports[i]) || !find_heir(names->networks, e, &e->ports[i], &heir))
+            continue;
+        int r = say_relays(names, &heir);
+        if (r < 0)
+            log_warn("relay of %s: %s", heir.container_name, strerror(-r));
+        network_endpoint_done(&heir);
+    }
+}
+
 void relays_close(struct network_service *s, const struct network_endpoint *e)
 {
     struct name_service *names = s->names;
@@ -685,6 +722,7 @@ void relays_close(struct network_service *s, const struct network_endpoint *e)
     names->relay_count -= n;
     if (names->fd >= 0 && is_broken(say_no_relays(names, e)))
         disconnect(names);
+    hand_on(names, e);
     pthread_mutex_unlock(&names->lock);
 }
 

@@ -57,6 +57,10 @@ int network_prune(struct network_service *networks, network_keeper *keeps, void 
 json_t *network_list(struct network_service *networks);
 int network_inspect(struct network_service *networks, const char *name, json_t **ret, struct error *err);
 
+// Chains of the host's own tables that are asked about packets to published ports and drop what no rule of theirs lets
+// through. Owned array of {"Family": "ip"|"ip6"|"inet", "Table", "Chain"}; empty when the kernel cannot be asked.
+json_t *network_dropping_chains(const struct network_service *networks);
+
 enum network_driver { NETWORK_BRIDGE, NETWORK_HOST, NETWORK_NULL, NETWORK_MACVLAN, NETWORK_IPVLAN };
 // What containers ask of a network before they are attached to it; a value.
 struct network_info {
@@ -122,7 +126,8 @@ struct network_request {
     char *const *link_locals; // strv or NULL
 };
 
-// Reserve addresses and ports. ERROR_NOT_FOUND "network x not found"; ERROR_INVALID for addresses outside;
+// Reserve addresses and ports. A host port may be had by several endpoints of one network that have a name (without a dot) in
+// common: new connections are spread over them. ERROR_NOT_FOUND "network x not found"; ERROR_INVALID for addresses outside;
 // ERROR_DENIED "Address already in use"; ERROR_INTERNAL-class failures in Docker's
 // words: "driver failed programming external connectivity on endpoint NAME (ID): Bind for 0.0.0.0:80 failed:
 // port is already allocated". A port another process listens on is refused too ("address already in use").
@@ -174,6 +179,9 @@ bool network_bridge_gateway(struct network_service *networks, char ret_address[s
 // After a restart of the engine, before network_resolvers_resumed: there are containers that ask there.
 void network_bridge_resolver_resume(struct network_service *networks, const struct ip_address *upstreams,
                                     size_t upstream_count);
+// Does a container serve? New connections to ports it shares with others go to those that do (to all, when none does);
+// established ones stay.
+void network_set_fit(struct network_service *networks, const char *container_id, bool is_fit);
 
 // Undo plug (the kernel drops the interface with the namespace; not awaited) and reserve. Idempotent.
 void network_release(struct network_service *networks, const struct network_endpoint *endpoint);

@@ -12,6 +12,7 @@
 // can be rebuilt from networks and attachments at any time. The start path takes `lock` for look-ups and, with ports,
 // setup_lock for one transaction.
 #include "network/service.h"
+#include "network/spread.h"
 
 #include "base/fd.h"
 #include "base/id.h"
@@ -276,6 +277,8 @@ void network_service_close(struct network_service *s)
     if (s == NULL)
         return;
     const struct map_entry *e;
+    watch_stop(s);
+    spread_free_all(s);
     name_service_free(s->names);
     for (size_t at = 0; (e = map_next(&s->attachments, &at)) != NULL;)
         free_attachment(e->value);

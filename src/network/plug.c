@@ -1,5 +1,6 @@
 // An endpoint becomes real: its interface in the container's namespace, its routes, its ports in the table.
 #include "network/service.h"
+#include "network/spread.h"
 
 #include "base/fd.h"
 #include "base/file.h"
@@ -226,22 +227,27 @@ static int configure_inside(const struct network_service *s, const struct networ
 
 // --- ports
 
-// Put the ports into the table and mark the attachment, so that a rebuild has them too.
-static int publish(struct network_service *s, const struct network_endpoint *e, struct error *err)
+static void mark_plugged(struct network_service *s, const struct network_endpoint *e, bool is_plugged)
 {
-    size_t n;
-    struct port_mapping *ports CLEANUP(cleanup_free) = endpoint_mappings(e, &n);
-    pthread_mutex_lock(&s->setup_lock);
-    int rc = n > 0 ? ruleset_add_ports(&s->rules, ports, n) : 0;
     pthread_mutex_lock(&s->lock);
     struct attachment *a = map_get(&s->attachments, e->endpoint_id);
     if (a != NULL)
-        a->is_plugged = rc == 0 || rc == -ENOENT;
+        a->is_plugged = is_plugged;
     pthread_mutex_unlock(&s->lock);
-    if (rc == -ENOENT) // someone flushed the host's rules
+}
+
+// Mark the attachment, so that a rebuild has its ports too, and put them into the table.
+static int publish(struct network_service *s, const struct network_endpoint *e, struct error *err)
+{
+    pthread_mutex_lock(&s->setup_lock);
+    mark_plugged(s, e, true);
+    int rc = e->port_count > 0 ? spread_publish(s, e) : 0;
+    if (rc == -ENOENT) { // someone flushed the host's rules
         rc = setup_table(s, err);
-    else if (rc < 0)
+    } else if (rc < 0) {
+        mark_plugged(s, e, false);
         rc = error_errno(err, rc, "publish the ports of %s", e->container_name);
+    }
     pthread_mutex_unlock(&s->setup_lock);
     return rc;
 }

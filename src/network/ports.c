@@ -8,6 +8,7 @@
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "base/str.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -68,6 +69,7 @@ void ports_done(struct port_table *t)
     for (size_t i = 0; i < PORT_BUCKETS; i++)
         for (struct port_claim *c = t->buckets[i], *next; c != NULL; c = next) {
             next = c->next;
+            strv_free(c->sharers);
             free(c);
         }
     pthread_mutex_destroy(&t->lock);
@@ -84,39 +86,95 @@ static bool meets(const struct ip_address *a, const struct ip_address *b)
     return a->family == b->family && (ip_equals(a, b) || ip_is_any(a) || ip_is_any(b));
 }
 
-static bool try_claim(struct port_table *t, enum network_protocol protocol, const struct ip_address *host_ip,
-                      uint16_t port)
+enum claim_result { CLAIM_REFUSED, CLAIM_NEW, CLAIM_JOINED };
+
+static char **common(char *const *a, char *const *b)
 {
+    char **both = NULL;
+    for (size_t i = 0; a && a[i]; i++)
+        if (strv_contains(b, a[i]))
+            strv_push(&both, a[i]);
+    return both;
+}
+
+// What all holders are known by is what the next one must have.
+static bool join_claim(struct port_claim *c, const struct ip_address *host_ip, char *const *sharers)
+{
+    char **both = ip_equals(&c->host_ip, host_ip) ? common(c->sharers, sharers) : NULL;
+    if (!both)
+        return false;
+    strv_free(c->sharers);
+    c->sharers = both;
+    c->holders++;
+    return true;
+}
+
+static enum claim_result try_claim(struct port_table *t, enum network_protocol protocol,
+                                   const struct ip_address *host_ip, uint16_t port, char *const *sharers)
+{
+    enum claim_result result = CLAIM_NEW;
     pthread_mutex_lock(&t->lock);
     struct port_claim **bucket = bucket_of(t, port), *c = *bucket;
     while (c != NULL && !(c->port == port && c->protocol == protocol && meets(&c->host_ip, host_ip)))
         c = c->next;
-    bool is_free = c == NULL;
-    if (is_free) {
+    if (c != NULL) {
+        result = join_claim(c, host_ip, sharers) ? CLAIM_JOINED : CLAIM_REFUSED;
+    } else {
         c = NEW(struct port_claim);
-        *c = (struct port_claim){ .next = *bucket, .host_ip = *host_ip, .port = port, .protocol = protocol };
+        *c = (struct port_claim){ .next = *bucket,
+                                  .host_ip = *host_ip,
+                                  .port = port,
+                                  .protocol = protocol,
+                                  .holders = 1,
+                                  .sharers = strv_copy(sharers) };
         *bucket = c;
         t->count++;
     }
     pthread_mutex_unlock(&t->lock);
-    return is_free;
+    return result;
+}
+
+// Lock held.
+static struct port_claim **find_claim(struct port_table *t, enum network_protocol protocol,
+                                      const struct ip_address *host_ip, uint16_t port)
+{
+    struct port_claim **at = bucket_of(t, port);
+    while (*at != NULL &&
+           !((*at)->port == port && (*at)->protocol == protocol && ip_equals(&(*at)->host_ip, host_ip)))
+        at = &(*at)->next;
+    return at;
+}
+
+bool ports_is_shared(struct port_table *t, enum network_protocol protocol, const struct ip_address *host_ip,
+                     uint16_t port)
+{
+    pthread_mutex_lock(&t->lock);
+    const struct port_claim *c = *find_claim(t, protocol, host_ip, port);
+    bool is_shared = c && c->holders > 1;
+    pthread_mutex_unlock(&t->lock);
+    return is_shared;
+}
+
+static void free_claim(struct port_claim *c)
+{
+    if (c)
+        strv_free(c->sharers);
+    free(c);
 }
 
 void ports_give_back(struct port_table *t, enum network_protocol protocol, const struct ip_address *host_ip,
                      uint16_t port)
 {
     pthread_mutex_lock(&t->lock);
-    struct port_claim **at = bucket_of(t, port);
-    while (*at != NULL &&
-           !((*at)->port == port && (*at)->protocol == protocol && ip_equals(&(*at)->host_ip, host_ip)))
-        at = &(*at)->next;
-    struct port_claim *c = *at;
-    if (c != NULL) {
+    struct port_claim **at = find_claim(t, protocol, host_ip, port), *c = *at;
+    if (c && --c->holders > 0) {
+        c = NULL;
+    } else if (c) {
         *at = c->next;
         t->count--;
     }
     pthread_mutex_unlock(&t->lock);
-    free(c);
+    free_claim(c);
 }
 
 // --- the host's own listeners
@@ -172,7 +230,8 @@ static void format_host(const struct ip_address *ip, char text[static IP_TEXT_MA
 }
 
 int ports_claim(struct port_table *t, const struct network_port *want, const struct ip_address *host_ip,
-                const char *container_ip, bool is_recovered, uint16_t *ret_port, struct error *err)
+                const char *container_ip, bool is_recovered, char *const *sharers, uint16_t *ret_port,
+                struct error *err)
 {
     bool is_random = want->host_port == 0;
     uint16_t first = is_random ? t->first_random : want->host_port;
@@ -183,11 +242,12 @@ int ports_claim(struct port_table *t, const struct network_port *want, const str
     int bind_rc = 0;
     for (unsigned tries = 0; tries <= (unsigned)last - first; tries++) {
         port = is_random ? next_random(t) : (uint16_t)(first + tries);
-        if (!try_claim(t, want->protocol, host_ip, port)) {
+        enum claim_result result = try_claim(t, want->protocol, host_ip, port, sharers);
+        if (result == CLAIM_REFUSED) {
             bind_rc = 0;
             continue;
         }
-        bind_rc = is_recovered ? 0 : try_bind(want->protocol, host_ip, port);
+        bind_rc = is_recovered || result == CLAIM_JOINED ? 0 : try_bind(want->protocol, host_ip, port);
         if (bind_rc == 0) {
             *ret_port = port;
             return 0;

@@ -17,6 +17,8 @@ struct port_claim {
     struct ip_address host_ip; // 0.0.0.0 or ::: every address of its family
     uint16_t port;
     enum network_protocol protocol;
+    unsigned holders;
+    char **sharers; // owned strv: who may hold it too is known by one of these; NULL: nobody may
 };
 
 struct port_table {
@@ -34,10 +36,15 @@ void ports_done(struct port_table *table);
 
 // Claim the host port that `want` asks for (one, one of a range, any), in host_ip. *ret_port is what was
 // given. is_recovered: the port is our own from before a restart; whether a process listens there is not
-// asked. Errors, to be wrapped by the caller: "Bind for 0.0.0.0:80 failed: port is already allocated" (ours),
+// asked. `sharers` (strv or NULL): a claim on one port that has one of them in common is joined, and both are given back in
+// their turn. Errors, to be wrapped by the caller: "Bind for 0.0.0.0:80 failed: port is already allocated" (ours),
 // "failed to bind host port for 0.0.0.0:80:172.17.0.2:80/tcp: address already in use" (a process's).
 int ports_claim(struct port_table *table, const struct network_port *want, const struct ip_address *host_ip,
-                const char *container_ip, bool is_recovered, uint16_t *ret_port, struct error *err);
+                const char *container_ip, bool is_recovered, char *const *sharers, uint16_t *ret_port,
+                struct error *err);
+// Is it held more than once?
+bool ports_is_shared(struct port_table *table, enum network_protocol protocol,
+                     const struct ip_address *host_ip, uint16_t port);
 void ports_give_back(struct port_table *table, enum network_protocol protocol,
                      const struct ip_address *host_ip, uint16_t port);
 

@@ -1,6 +1,7 @@
 // Ports that come and go while their container runs: claims first, then one transaction, so that whoever looks sees the former ports
 // or the new ones.
 #include "network/service.h"
+#include "network/spread.h"
 
 #include "base/mem.h"
 #include "base/str.h"
@@ -65,8 +66,9 @@ static int exchange(struct network_service *s, const struct network_endpoint *no
     struct port_mapping *in CLEANUP(cleanup_free) = endpoint_mappings(added, &in_count);
     pthread_mutex_lock(&s->setup_lock);
     remember_ports(s, then);
-    int rc = ruleset_change_ports(&s->rules, out, out_count, in, in_count);
-    if (rc == -ENOENT) // someone flushed the host's rules, or took one of the elements out
+    bool is_shared = spread_is_shared(s, out, out_count) || spread_is_shared(s, in, in_count);
+    int rc = is_shared ? -ENOENT : ruleset_change_ports(&s->rules, out, out_count, in, in_count);
+    if (rc == -ENOENT) // a spread is dealt anew; or someone flushed the host's rules, or took an element out
         rc = setup_table(s, err);
     else if (rc < 0)
         rc = error_errno(err, rc, "publish the ports of %s", now->container_name);

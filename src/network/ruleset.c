@@ -8,6 +8,7 @@
 //   ports4|6           protocol . host address . port -> container address . port    (-p 192.0.2.1:80:80)
 //   any_ports4|6       protocol . port                -> container address . port    (-p 80:80), for addresses of
 //                      this host only
+//   shared4|6, any_shared4|6   the same with a slot behind the port, for ports of several containers: one container has many slots
 //
 //   early       (prerouting, before connection tracking) containers cannot reach the host's 127.0.0.0/8, which
 //               route_localnet on the bridges would otherwise open to them
@@ -41,21 +42,27 @@ static const struct nft_set set_bridges = { "bridges", .key = { NFT_PART_IFNAME 
 // What exists once for each family.
 static const struct family_sets {
     int family;
-    struct nft_set masquerade, own, ports, any_ports;
+    struct nft_set masquerade, own, ports, any_ports, shared, any_shared;
 } families[] = {
     { AF_INET,
       { "masquerade4", .key = { NFT_PART_IPV4 }, .is_interval = true },
       { "own4", .key = { NFT_PART_IPV4, NFT_PART_IFNAME }, .is_interval = true },
       { "ports4", .key = { NFT_PART_PROTOCOL, NFT_PART_IPV4, NFT_PART_PORT },
         .data = { NFT_PART_IPV4, NFT_PART_PORT } },
-      { "any_ports4", .key = { NFT_PART_PROTOCOL, NFT_PART_PORT },
+      { "any_ports4", .key = { NFT_PART_PROTOCOL, NFT_PART_PORT }, .data = { NFT_PART_IPV4, NFT_PART_PORT } },
+      { "shared4", .key = { NFT_PART_PROTOCOL, NFT_PART_IPV4, NFT_PART_PORT, NFT_PART_SLOT },
+        .data = { NFT_PART_IPV4, NFT_PART_PORT } },
+      { "any_shared4", .key = { NFT_PART_PROTOCOL, NFT_PART_PORT, NFT_PART_SLOT },
         .data = { NFT_PART_IPV4, NFT_PART_PORT } } },
     { AF_INET6,
       { "masquerade6", .key = { NFT_PART_IPV6 }, .is_interval = true },
       { "own6", .key = { NFT_PART_IPV6, NFT_PART_IFNAME }, .is_interval = true },
       { "ports6", .key = { NFT_PART_PROTOCOL, NFT_PART_IPV6, NFT_PART_PORT },
         .data = { NFT_PART_IPV6, NFT_PART_PORT } },
-      { "any_ports6", .key = { NFT_PART_PROTOCOL, NFT_PART_PORT },
+      { "any_ports6", .key = { NFT_PART_PROTOCOL, NFT_PART_PORT }, .data = { NFT_PART_IPV6, NFT_PART_PORT } },
+      { "shared6", .key = { NFT_PART_PROTOCOL, NFT_PART_IPV6, NFT_PART_PORT, NFT_PART_SLOT },
+        .data = { NFT_PART_IPV6, NFT_PART_PORT } },
+      { "any_shared6", .key = { NFT_PART_PROTOCOL, NFT_PART_PORT, NFT_PART_SLOT },
         .data = { NFT_PART_IPV6, NFT_PART_PORT } } },
 };
 enum { FAMILIES = sizeof families / sizeof *families };
@@ -79,6 +86,15 @@ static void add_nat_rules(struct nft_batch *b, const char *chain)
         nft_match_family(r, f->family);
         nft_match_destination_local(r);
         nft_dnat_by_map(r, f->family, f->any_ports.name, false);
+        nft_rule_end(b, r);
+        r = nft_rule_begin(b, chain);
+        nft_match_family(r, f->family);
+        nft_dnat_by_slot(r, f->family, f->shared.name, true, RULESET_SLOTS);
+        nft_rule_end(b, r);
+        r = nft_rule_begin(b, chain);
+        nft_match_family(r, f->family);
+        nft_match_destination_local(r);
+        nft_dnat_by_slot(r, f->family, f->any_shared.name, false, RULESET_SLOTS);
         nft_rule_end(b, r);
     }
 }
@@ -262,6 +278,33 @@ static void put_ports(struct nft_batch *b, const struct port_mapping *ports, siz
     }
 }
 
+static void put_slots_of(struct nft_batch *b, const struct family_sets *f, bool is_any,
+                         const struct port_slot *slots, size_t n, bool is_removal)
+{
+    struct nft_element *elements CLEANUP(cleanup_free) = xcalloc(n + 1, sizeof *elements);
+    const struct nft_set *map = is_any ? &f->any_shared : &f->shared;
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct port_mapping *p = &slots[i].mapping;
+        if (p->container_ip.family != f->family || ip_is_any(&p->host_ip) != is_any)
+            continue;
+        elements[count] = element_of(p, is_any);
+        nft_put_slot(&elements[count++].key, slots[i].slot);
+    }
+    if (is_removal)
+        nft_delete_elements(b, map, elements, count);
+    else
+        nft_add_elements(b, map, elements, count);
+}
+
+static void put_slots(struct nft_batch *b, const struct port_slot *slots, size_t n, bool is_removal)
+{
+    for (size_t i = 0; i < FAMILIES; i++) {
+        put_slots_of(b, &families[i], false, slots, n, is_removal);
+        put_slots_of(b, &families[i], true, slots, n, is_removal);
+    }
+}
+
 // --- transactions
 static void add_sets(struct nft_batch *b)
 {
@@ -273,11 +316,14 @@ static void add_sets(struct nft_batch *b)
         nft_add_set(b, &families[i].own);
         nft_add_set(b, &families[i].ports);
         nft_add_set(b, &families[i].any_ports);
+        nft_add_set(b, &families[i].shared);
+        nft_add_set(b, &families[i].any_shared);
     }
 }
 
 int ruleset_build(struct ruleset *rules, const struct ruleset_network *networks, size_t network_count,
-                  const struct port_mapping *ports, size_t port_count)
+                  const struct port_mapping *ports, size_t port_count, const struct port_slot *slots,
+                  size_t slot_count)
 {
     struct nft_batch b CLEANUP(nft_batch_done);
     nft_batch_init(&b, rules->table);
@@ -291,7 +337,11 @@ int ruleset_build(struct ruleset *rules, const struct ruleset_network *networks,
     for (size_t i = 0; i < network_count; i++)
         put_network(&b, &networks[i], false);
     put_ports(&b, ports, port_count, false);
-    return nft_commit(&b, &rules->fd);
+    put_slots(&b, slots, slot_count, false);
+    int rc = nft_commit(&b, &rules->fd);
+    if (rc == 0)
+        rules->rule_count = b.rule_count;
+    return rc;
 }
 
 static int change_network(struct ruleset *rules, const struct ruleset_network *network, bool is_removal)
@@ -340,6 +390,17 @@ int ruleset_change_ports(struct ruleset *rules, const struct port_mapping *remov
     return nft_commit(&b, &rules->fd);
 }
 
+int ruleset_change_slots(struct ruleset *rules, const struct slot_change *change,
+                         const struct port_mapping *removed, size_t removed_count)
+{
+    struct nft_batch b CLEANUP(nft_batch_done);
+    nft_batch_init(&b, rules->table);
+    put_ports(&b, removed, removed_count, true);
+    put_slots(&b, change->removed, change->removed_count, true);
+    put_slots(&b, change->added, change->added_count, false);
+    return nft_commit(&b, &rules->fd);
+}
+
 int ruleset_count_ports(const struct ruleset *rules)
 {
     int sum = 0;
@@ -352,6 +413,12 @@ int ruleset_count_ports(const struct ruleset *rules)
             sum += n;
         }
     return sum;
+}
+
+bool ruleset_is_whole(const struct ruleset *rules)
+{
+    int n = nft_count_rules(rules->table);
+    return n < 0 ? n != -ENOENT : (unsigned)n >= rules->rule_count;
 }
 
 int ruleset_drop(struct ruleset *rules)

@@ -55,6 +55,7 @@ struct attachment {
     struct network *network;          // borrowed
     bool is_plugged;                  // its ports are in the table; guarded by setup_lock
     bool is_leaving;                  // somebody is releasing it; guarded by lock
+    bool is_unfit;                    // others that share a port serve in its stead; guarded by lock
 };
 
 // Lock order: setup_lock, then lock. Neither is held while the other side waits for more than the kernel's
@@ -74,6 +75,8 @@ struct network_service {
     struct event_sink events;
     int home_netns_fd; // the namespace skiffd itself is in
     struct ruleset rules;
+    struct spread *spreads;   // guarded by setup_lock
+    struct rule_watch *watch; // guarded by setup_lock; NULL: there is no table yet
 
     pthread_mutex_t setup_lock;     // orders what is done to the bridges and the table in the kernel
     atomic_bool has_table;          // the table has been made
@@ -130,6 +133,12 @@ int relays_open(struct network_service *networks, const struct network_endpoint 
 void relays_restore(struct network_service *networks, const struct network_endpoint *endpoint);
 // When it returns their addresses are free again.
 void relays_close(struct network_service *networks, const struct network_endpoint *endpoint);
+
+// --- watch.c: the table comes back when somebody removes it
+
+// From the first table on; setup_lock held. Failing, a table that is gone is noticed by the next change of ours only.
+void watch_start(struct network_service *networks);
+void watch_stop(struct network_service *networks); // without setup_lock
 
 // --- endpoint.c
 

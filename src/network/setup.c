@@ -2,6 +2,7 @@
 // bridge and its elements in the table; both are taken over when they exist. When a plug finds either gone (someone deleted
 // the bridge, or flushed the host's rules), everything is made again and the plug goes on.
 #include "network/service.h"
+#include "network/spread.h"
 
 #include "base/fd.h"
 #include "base/file.h"
@@ -271,10 +272,13 @@ int setup_table(struct network_service *s, struct error *err)
     size_t network_count, port_count;
     struct ruleset_network *networks CLEANUP(cleanup_free) = ready_networks(s, &network_count);
     struct port_mapping *ports CLEANUP(cleanup_free) = plugged_ports(s, &port_count);
-    int rc = ruleset_build(&s->rules, networks, network_count, ports, port_count);
+    size_t slot_count;
+    struct port_slot *slots CLEANUP(cleanup_free) = spread_rebuild(s, ports, &port_count, &slot_count);
+    int rc = ruleset_build(&s->rules, networks, network_count, ports, port_count, slots, slot_count);
     if (rc < 0)
         return error_errno(err, rc, "set up the nftables table %s", s->rules.table);
     atomic_store(&s->has_table, true);
+    watch_start(s);
     return 0;
 }
 

@@ -224,7 +224,7 @@ def hide_unified_cgroups():
 
 def main():
     parser = argparse.ArgumentParser(prog="./dev bench")
-    parser.add_argument("what", choices=["start", "pull", "push"])
+    parser.add_argument("what", choices=["start", "net", "pull", "push"])
     parser.add_argument("--build", default="build")
     parser.add_argument("--rounds", type=int, default=8, help="interleaved rounds (default 8)")
     parser.add_argument("--no-peers", dest="peers", action="store_false", help="skiff and the floor only")
@@ -241,6 +241,10 @@ def main():
         hide_unified_cgroups()
         return bench_push.run(arguments)
     build = pathlib.Path(arguments.build).resolve()
+    if arguments.what == "net":
+        import bench_net  # which imports this file
+        bench_net.report(build, arguments.rounds, arguments.peers)
+        return
     hide_unified_cgroups()
     work = pathlib.Path(tempfile.mkdtemp(prefix="skiff-bench."))
     (work / "run").mkdir()

@@ -131,7 +131,7 @@ static const struct part {
     uint32_t type, len; // nftables' own number, for `nft list`; bytes in a key
 } parts[] = {
     [NFT_PART_IPV4] = { 7, 4 },  [NFT_PART_IPV6] = { 8, 16 },    [NFT_PART_PROTOCOL] = { 12, 4 },
-    [NFT_PART_PORT] = { 13, 4 }, [NFT_PART_IFNAME] = { 41, 16 },
+    [NFT_PART_PORT] = { 13, 4 }, [NFT_PART_IFNAME] = { 41, 16 }, [NFT_PART_SLOT] = { 19, 4 },
 };
 enum { TYPE_BITS = 6 }; // of each part, the first in the highest bits
 
@@ -227,6 +227,11 @@ void nft_put_ifname(struct nft_value *v, const char *name)
     char text[IFNAMSIZ] = { 0 };
     memcpy(text, name, strnlen(name, sizeof text - 1));
     put(v, text, sizeof text, sizeof text);
+}
+
+void nft_put_slot(struct nft_value *v, uint32_t slot)
+{
+    put(v, &slot, sizeof slot, sizeof slot);
 }
 
 void nft_put_prefix(struct nft_element *e, const struct ip_prefix *prefix)
@@ -379,6 +384,7 @@ void nft_rule_end(struct nft_batch *b, struct nftnl_rule *r)
     nftnl_rule_nlmsg_build_payload(h, r);
     end_message(b, h);
     nftnl_rule_free(r);
+    b->rule_count++;
 }
 
 static struct nftnl_expr *add_expr(struct nftnl_rule *r, const char *kind)
@@ -549,21 +555,43 @@ static void translate_destination(struct nftnl_rule *r, int family, uint32_t add
     nftnl_expr_set_u32(e, NFTNL_EXPR_NAT_FLAGS, NF_NAT_RANGE_PROTO_SPECIFIED);
 }
 
-void nft_dnat_by_map(struct nftnl_rule *r, int family, const char *map, bool has_address)
+// The registers from the first on: protocol, address, destination port (of TCP, UDP and SCTP alike). The next free one.
+static uint32_t load_port_key(struct nftnl_rule *r, int family, bool has_address)
 {
-    uint32_t reg = NFT_REG32_00, address_units = family == AF_INET6 ? 4 : 1;
+    uint32_t reg = NFT_REG32_00;
     load_meta(r, NFT_META_L4PROTO, reg++);
     if (has_address) {
         load_address(r, family, false, reg);
-        reg += address_units;
+        reg += family == AF_INET6 ? 4 : 1;
     }
-    load_payload(r, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2,
-                 reg); // the destination port of TCP, UDP and SCTP alike
+    load_payload(r, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, reg++);
+    return reg;
+}
+
+static void translate_by(struct nftnl_rule *r, int family, const char *map)
+{
     struct nftnl_expr *e = add_expr(r, "lookup");
     nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SREG, NFT_REG32_00);
     nftnl_expr_set_str(e, NFTNL_EXPR_LOOKUP_SET, map);
     nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_DREG, NFT_REG32_00);
-    translate_destination(r, family, NFT_REG32_00, NFT_REG32_00 + address_units);
+    translate_destination(r, family, NFT_REG32_00, NFT_REG32_00 + (family == AF_INET6 ? 4 : 1));
+}
+
+void nft_dnat_by_map(struct nftnl_rule *r, int family, const char *map, bool has_address)
+{
+    load_port_key(r, family, has_address);
+    translate_by(r, family, map);
+}
+
+void nft_dnat_by_slot(struct nftnl_rule *r, int family, const char *map, bool has_address,
+                      uint32_t slot_count)
+{
+    uint32_t reg = load_port_key(r, family, has_address);
+    struct nftnl_expr *e = add_expr(r, "numgen");
+    nftnl_expr_set_u32(e, NFTNL_EXPR_NG_DREG, reg);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_NG_MODULUS, slot_count);
+    nftnl_expr_set_u32(e, NFTNL_EXPR_NG_TYPE, NFT_NG_INCREMENTAL);
+    translate_by(r, family, map);
 }
 
 void nft_match_port(struct nftnl_rule *r, uint8_t protocol, uint16_t port)

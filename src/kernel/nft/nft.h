@@ -16,6 +16,7 @@ struct nft_batch {
     const char *table; // borrowed
     uint32_t seq;
     unsigned set_id;
+    unsigned rule_count; // rules gathered so far
 };
 
 // Caller's memory; table is borrowed for the life of the batch.
@@ -42,9 +43,10 @@ enum nft_part {
     NFT_PART_IPV6,
     NFT_PART_PROTOCOL,
     NFT_PART_PORT,
-    NFT_PART_IFNAME
+    NFT_PART_IFNAME,
+    NFT_PART_SLOT // a number in the host's byte order
 };
-enum { NFT_PARTS_MAX = 3 };
+enum { NFT_PARTS_MAX = 4 };
 // A set; a map when it has data. is_interval: the first part of each key is a range, given as a prefix.
 struct nft_set {
     const char *name;
@@ -63,6 +65,7 @@ void nft_put_ip(struct nft_value *value, const struct ip_address *ip);
 void nft_put_protocol(struct nft_value *value, uint8_t protocol);
 void nft_put_port(struct nft_value *value, uint16_t port);
 void nft_put_ifname(struct nft_value *value, const char *name);
+void nft_put_slot(struct nft_value *value, uint32_t slot);
 
 struct nft_element {
     struct nft_value key, end, data; // end: of an interval's key, the last one in it; len 0: none
@@ -100,6 +103,9 @@ void nft_match_ct_status(struct nftnl_rule *rule, uint32_t bits);
 // Destination NAT to the address and port that `map` gives for protocol [. destination address] . destination
 // port; no element, no match.
 void nft_dnat_by_map(struct nftnl_rule *rule, int family, const char *map, bool has_address);
+// The same with one part more in the key: a slot, counted up with each packet asked about, below slot_count.
+void nft_dnat_by_slot(struct nftnl_rule *rule, int family, const char *map, bool has_address,
+                      uint32_t slot_count);
 // Protocol and destination port; then destination NAT to a fixed address and port.
 void nft_match_port(struct nftnl_rule *rule, uint8_t protocol, uint16_t port);
 void nft_dnat(struct nftnl_rule *rule, const struct ip_address *ip, uint16_t port);

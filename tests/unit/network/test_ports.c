@@ -1,6 +1,9 @@
 // Claims on host ports, against each other and against sockets of this process; no privileges.
 #include "network/ports.h"
 
+#include "base/mem.h"
+#include "base/str.h"
+
 #include "../test.h"
 
 #include <arpa/inet.h>
@@ -41,7 +44,7 @@ static int claim(struct port_table *t, enum network_protocol protocol, struct ip
     struct network_port want = {
         .protocol = protocol, .container_port = 80, .host_port = first, .last_host_port = last
     };
-    return ports_claim(t, &want, &ip, "172.17.0.2", false, ret, err);
+    return ports_claim(t, &want, &ip, "172.17.0.2", false, NULL, ret, err);
 }
 
 static void test_conflicts(void **state)
@@ -69,6 +72,42 @@ static void test_conflicts(void **state)
     assert_int_equal(claim(&t, NETWORK_TCP, ANY, port, 0, &got, &err), 0);
     assert_true(claim(&t, NETWORK_TCP, LOOPBACK, port, 0, &got, &err) < 0); // one address meets every address
     assert_int_equal(t.count, 2);
+    ports_done(&t);
+}
+
+static int claim_shared(struct port_table *t, struct ip_address ip, uint16_t port, char **sharers)
+{
+    const struct network_port want = { .protocol = NETWORK_TCP, .container_port = 80, .host_port = port };
+    struct error ignored;
+    uint16_t got;
+    return ports_claim(t, &want, &ip, "172.17.0.2", false, sharers, &got, &ignored);
+}
+
+// Who has a name in common with all holders may hold it, too; the claim ends with the last.
+static void test_sharers(void **state)
+{
+    (void)state;
+    struct port_table t;
+    uint16_t port = port_nobody_listens_on();
+    char **first CLEANUP(strv_freep) = strv_split("n/one n/web", " ", false);
+    char **second CLEANUP(strv_freep) = strv_split("n/two n/web", " ", false);
+    char **third CLEANUP(strv_freep) = strv_split("n/one", " ", false);
+    char **fourth CLEANUP(strv_freep) = strv_split("m/web", " ", false);
+    ports_init(&t);
+    assert_int_equal(claim_shared(&t, ANY, port, first), 0);
+    assert_false(ports_is_shared(&t, NETWORK_TCP, &ANY, port));
+    assert_int_equal(claim_shared(&t, ANY, port, second), 0);
+    assert_true(ports_is_shared(&t, NETWORK_TCP, &ANY, port));
+    assert_true(claim_shared(&t, ANY, port, third) < 0);       // the second is not called so
+    assert_true(claim_shared(&t, ANY, port, fourth) < 0);      // another network's
+    assert_true(claim_shared(&t, ANY, port, NULL) < 0);        // nobody's
+    assert_true(claim_shared(&t, LOOPBACK, port, second) < 0); // another address
+    ports_give_back(&t, NETWORK_TCP, &ANY, port);
+    assert_false(ports_is_shared(&t, NETWORK_TCP, &ANY, port));
+    assert_true(claim_shared(&t, ANY, port, NULL) < 0);
+    ports_give_back(&t, NETWORK_TCP, &ANY, port);
+    assert_int_equal(t.count, 0);
+    assert_int_equal(claim_shared(&t, ANY, port, NULL), 0);
     ports_done(&t);
 }
 
@@ -113,7 +152,7 @@ static void test_listeners(void **state)
     assert_int_equal(t.count, 0);
     // Our own from before a restart: what listens there is not asked.
     struct network_port mine = { .protocol = NETWORK_TCP, .host_port = tcp };
-    assert_int_equal(ports_claim(&t, &mine, &LOOPBACK, "172.17.0.2", true, &got, &err), 0);
+    assert_int_equal(ports_claim(&t, &mine, &LOOPBACK, "172.17.0.2", true, NULL, &got, &err), 0);
     ports_give_back(&t, NETWORK_TCP, &LOOPBACK, tcp);
     close(tcp_fd);
     close(udp_fd);
@@ -149,9 +188,8 @@ static void test_range_and_random(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_conflicts),
-        cmocka_unit_test(test_families),
-        cmocka_unit_test(test_listeners),
+        cmocka_unit_test(test_conflicts),        cmocka_unit_test(test_sharers),
+        cmocka_unit_test(test_families),         cmocka_unit_test(test_listeners),
         cmocka_unit_test(test_range_and_random),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
