@@ -108,7 +108,7 @@ char **arguments_words(const char *rest, char escape)
 
 char **arguments_plain_words(const char *rest)
 {
-    return strv_split(rest, white_space, false);
+    return rest[strspn(rest, white_space)] ? strv_split(rest, white_space, false) : NULL;
 }
 
 // --- JSON
