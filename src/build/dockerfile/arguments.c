@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "build/dockerfile/word_list.h"
 #include "codec/json.h"
 
 #include <ctype.h>
@@ -44,7 +45,7 @@ static char *read_flag(const char *s, char escape, const char **ret_end)
 }
 
 // Flags up to the first word that is none, or past "--". What is left.
-static const char *read_flags(const char *s, char escape, char ***ret)
+static const char *read_flags(const char *s, char escape, struct word_list *flags)
 {
     for (;;) {
         const char *end;
@@ -57,7 +58,7 @@ static const char *read_flags(const char *s, char escape, char ***ret)
             free(flag);
             return s;
         }
-        strv_take(ret, flag);
+        word_list_take(flags, flag);
     }
 }
 
@@ -67,8 +68,9 @@ void arguments_split_statement(const char *statement, char escape, char **ret_ke
     const char *s = statement + strspn(statement, white_space);
     size_t n = strcspn(s, white_space);
     *ret_keyword = xstrndup(s, n);
-    *ret_flags = NULL;
-    s = read_flags(s + n, escape, ret_flags);
+    struct word_list flags = { 0 };
+    s = read_flags(s + n, escape, &flags);
+    *ret_flags = flags.words;
     *ret_rest = arguments_trimmed(s, strlen(s));
 }
 
@@ -95,20 +97,26 @@ static char *read_word(const char *s, char escape, const char **ret_end)
 
 char **arguments_words(const char *rest, char escape)
 {
-    char **words = NULL;
+    struct word_list words = { 0 };
     const char *s = rest + strspn(rest, white_space);
     while (*s) {
         char *word CLEANUP(cleanup_free) = read_word(s, escape, &s);
         if (*word)
-            strv_take(&words, TAKE_PTR(word));
+            word_list_take(&words, TAKE_PTR(word));
         s += strspn(s, white_space);
     }
-    return words;
+    return words.words;
 }
 
 char **arguments_plain_words(const char *rest)
 {
-    return rest[strspn(rest, white_space)] ? strv_split(rest, white_space, false) : NULL;
+    struct word_list words = { 0 };
+    for (const char *s = rest + strspn(rest, white_space); *s; s += strspn(s, white_space)) {
+        size_t n = strcspn(s, white_space);
+        word_list_take(&words, xstrndup(s, n));
+        s += n;
+    }
+    return words.words;
 }
 
 // --- JSON
@@ -117,7 +125,7 @@ int arguments_json(const char *rest, bool *ret_is_json, char ***ret, struct erro
 {
     json_t *array CLEANUP(json_cleanup) = NULL;
     struct error not_json;
-    char **strings CLEANUP(strv_freep) = NULL;
+    struct word_list strings = { 0 };
     json_t *element;
     size_t i;
     *ret_is_json = false;
@@ -126,13 +134,15 @@ int arguments_json(const char *rest, bool *ret_is_json, char ***ret, struct erro
         return 0;
     json_array_foreach(array, i, element)
     {
-        if (!json_is_string(element))
+        if (!json_is_string(element)) {
+            strv_free(strings.words);
             return error_set(err, ERROR_INVALID,
                              "when using JSON array syntax, arrays must be comprised of strings only");
-        strv_push(&strings, json_string_value(element));
+        }
+        word_list_take(&strings, xstrdup(json_string_value(element)));
     }
     *ret_is_json = true;
-    *ret = TAKE_PTR(strings);
+    *ret = strings.words;
     return 0;
 }
 

@@ -606,6 +606,20 @@ static int unknown_instruction(const char *keyword, struct error *err)
     return error_set(err, ERROR_INVALID, "unknown instruction: %s (did you mean %s?)", keyword, shown);
 }
 
+// What is cut into words has fewer of them than a command line may be long.
+static int check_size(const struct dockerfile_node *node, enum dockerfile_kind kind, struct error *err)
+{
+    bool is_command = kind == DOCKERFILE_RUN || kind == DOCKERFILE_CMD || kind == DOCKERFILE_ENTRYPOINT ||
+                      kind == DOCKERFILE_HEALTHCHECK || kind == DOCKERFILE_ONBUILD;
+    if (strv_len(node->flags) > DOCKERFILE_FLAGS_MAX)
+        return error_set(err, ERROR_INVALID, "%s has more than %d flags", kinds[kind].name,
+                         DOCKERFILE_FLAGS_MAX);
+    if (!is_command && strlen(node->rest) > DOCKERFILE_ARGUMENTS_MAX)
+        return error_set(err, ERROR_INVALID, "%s has more than %d bytes of arguments", kinds[kind].name,
+                         DOCKERFILE_ARGUMENTS_MAX);
+    return 0;
+}
+
 int dockerfile_instruction_read(const struct dockerfile_node *node, char escape,
                                 struct dockerfile_instruction *ret, struct dockerfile_error *err)
 {
@@ -617,6 +631,8 @@ int dockerfile_instruction_read(const struct dockerfile_node *node, char escape,
         kind++;
     if (kind == DOCKERFILE_KIND_COUNT)
         return unknown_instruction(node->keyword, &err->cause);
+    if (check_size(node, (enum dockerfile_kind)kind, &err->cause) < 0)
+        return -1;
     out.kind = (enum dockerfile_kind)kind;
     out.keyword = xstrdup(node->keyword);
     out.original = xstrdup(node->original);

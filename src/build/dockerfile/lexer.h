@@ -13,6 +13,9 @@ enum {
     DOCKERFILE_STATEMENT_MAX = 1 << 20, // bytes of an instruction with its continuation lines
     DOCKERFILE_HEREDOC_MAX = 1 << 20,   // bytes of one heredoc
     DOCKERFILE_INSTRUCTIONS_MAX = 10000,
+    DOCKERFILE_FLAGS_MAX = 1000, // of an instruction
+    DOCKERFILE_ARGUMENTS_MAX =
+        65535, // bytes of the arguments of an instruction that is no command for a shell
 };
 
 // <<NAME and the lines up to NAME.

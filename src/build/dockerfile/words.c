@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "build/dockerfile/pattern.h"
+#include "build/dockerfile/word_list.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -14,7 +15,7 @@ struct sink {
     struct str text; // all of it
     struct str word; // the word so far
     bool in_word;
-    char **words;
+    struct word_list words;
 };
 
 struct lexer {
@@ -38,13 +39,13 @@ static void sink_done(struct sink *s)
 {
     str_done(&s->text);
     str_done(&s->word);
-    strv_free(s->words);
+    strv_free(s->words.words);
 }
 
 static void sink_end_word(struct sink *s)
 {
     if (s->word.len)
-        strv_push(&s->words, s->word.ptr);
+        word_list_take(&s->words, xstrdup(s->word.ptr));
     str_clear(&s->word);
     s->in_word = false;
 }
@@ -402,6 +403,6 @@ int words_split(const char *text, const struct words_rules *rules, char ***ret, 
     sink_init(&sink);
     if (run(text, rules, &sink, err) < 0)
         return -1;
-    *ret = TAKE_PTR(sink.words);
+    *ret = TAKE_PTR(sink.words.words);
     return 0;
 }
