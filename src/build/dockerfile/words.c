@@ -89,7 +89,7 @@ const char *words_value(char *const *values, const char *name)
 
 static void note(char ***names, const char *name)
 {
-    if (names && !strv_contains(*names, name))
+    if (names && strv_len(*names) < WORDS_NAMES_MAX && !strv_contains(*names, name))
         strv_push(names, name);
 }
 

@@ -16,6 +16,7 @@
 
 enum {
     WORDS_MAX_BYTES = 4 << 20, // of a result
+    WORDS_NAMES_MAX = 100,     // names reported of one text
     WORDS_DEPTH_MAX = 64,      // of ${a:-${b:-...}}
 };
 
@@ -26,8 +27,9 @@ struct words_rules {
     bool ignores_quotes; // a quote is a character like others: for text that is no word (heredocs)
     bool keeps_unset;    // variables that are not set stay as they are written
     char *const *values; // strv "NAME=value", borrowed; of a name that is there twice the last counts
-    char ***used;        // when not NULL: names that were looked up and found are added, each once
-    char ***missing;     // the same for names that were not found
+    char ***
+        used; // when not NULL: names that were looked up and found are added, each once (WORDS_NAMES_MAX of them)
+    char ***missing; // the same for names that were not found
 };
 
 // The value of name in a strv of "NAME=value", borrowed; NULL when it is not there.
