@@ -6,9 +6,10 @@
 
 #include <string.h>
 
+static char *java[] = { (char[]){ "JAVA_HOME=/java" }, NULL }, *empty[] = { NULL };
+
 static char *const *environment_of(void *data, const char *image)
 {
-    static char *java[] = { "JAVA_HOME=/java", NULL }, *empty[] = { NULL };
     (void)data;
     return streq(image, "java") ? java : streq(image, "unknown") ? NULL : empty;
 }

@@ -20,10 +20,11 @@ static void made_done(struct made *m)
     dockerfile_done(&m->file);
 }
 
+static char *build_arguments[] = { (char[]){ "tag=9" }, NULL };
+
 // In place, since the plan borrows the file.
 static void make(struct made *m, const char *text, const char *target, char *const *contexts)
 {
-    static char *build_arguments[] = { "tag=9", NULL };
     const struct dockerfile_inputs inputs = { .build_arguments = build_arguments,
                                               .build_platform = "linux/amd64",
                                               .target_platform = "linux/amd64",
@@ -123,7 +124,8 @@ static void needs_and_target(void **state)
 static void named_contexts(void **state)
 {
     (void)state;
-    char *contexts[] = { "tools", "docker.io/library/alpine:9", "nginx:1", NULL };
+    char *contexts[] = { (char[]){ "tools" }, (char[]){ "docker.io/library/alpine:9" }, (char[]){ "nginx:1" },
+                         NULL };
     struct made m CLEANUP(made_done);
     make(&m, graph, NULL, contexts);
     must(&m);
@@ -162,7 +164,7 @@ static void triggers(void **state)
     assert_int_equal(m.plan.stages[2].triggers[0]->lines.first, 5);
     assert_int_equal(m.plan.stages[3].trigger_count, 0);
 
-    char *of_image[] = { "COPY --from=mid q r", NULL }, *bad[] = { "FROM x", NULL };
+    char *of_image[] = { (char[]){ "COPY --from=mid q r" }, NULL }, *bad[] = { (char[]){ "FROM x" }, NULL };
     struct made i CLEANUP(made_done);
     make(&i, "FROM a AS mid\nFROM b\n", NULL, NULL);
     must(&i);

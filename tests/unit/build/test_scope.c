@@ -8,8 +8,8 @@
 
 #include <string.h>
 
-static char *build_arguments[] = { "given=from outside", "TARGETVARIANT=v9", "https_proxy=http://p",
-                                   "FTP_PROXY=f", NULL };
+static char *build_arguments[] = { (char[]){ "given=from outside" }, (char[]){ "TARGETVARIANT=v9" },
+                                   (char[]){ "https_proxy=http://p" }, (char[]){ "FTP_PROXY=f" }, NULL };
 
 static const struct dockerfile_inputs inputs = { .build_arguments = build_arguments,
                                                  .build_platform = "linux/amd64",
@@ -73,7 +73,7 @@ static void arguments_and_environment(void **state)
                 "ENV a=1 b=$a c=$base\nENV a=2 b=$a\nARG a=3\nENV d=$a-$local-$given-$TARGETARCH-$unused\n");
     struct dockerfile_scope CLEANUP(dockerfile_scope_done) scope = { 0 };
     char **missing CLEANUP(strv_freep) = NULL;
-    char *environment[] = { "base=of the base", NULL };
+    char *environment[] = { (char[]){ "base=of the base" }, NULL };
     struct dockerfile_error err;
     assert_int_equal(run_stage(&file, environment, &scope, &missing, &err), 0);
     assert_string_equal(words_value(scope.environment, "early"), "");
@@ -180,7 +180,13 @@ static void proxies(void **state)
 static void ports(void **state)
 {
     (void)state;
-    char *words[] = { "80", "80/TCP", "8000-8002/udp", "127.0.0.1:1:81", "[::1]::82/sctp", "0", NULL };
+    char *words[] = { (char[]){ "80" },
+                      (char[]){ "80/TCP" },
+                      (char[]){ "8000-8002/udp" },
+                      (char[]){ "127.0.0.1:1:81" },
+                      (char[]){ "[::1]::82/sctp" },
+                      (char[]){ "0" },
+                      NULL };
     char **list CLEANUP(strv_freep) = NULL;
     struct dockerfile_port port;
     struct error err;
