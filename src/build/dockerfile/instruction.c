@@ -590,18 +590,18 @@ static int unknown_instruction(const char *keyword, struct error *err)
 {
     const char *names[DOCKERFILE_KIND_COUNT + 1] = { 0 };
     char *upper CLEANUP(cleanup_free) = xstrdup(keyword);
-    bool is_lower = true;
+    bool is_upper = true; // "FRM" is meant to be FROM, "frm" and "Frm" from
     for (size_t i = 0; i < DOCKERFILE_KIND_COUNT; i++)
         names[i] = kinds[i].name;
     for (char *s = upper; *s; s++) {
-        is_lower = is_lower && !isupper((unsigned char)*s);
+        is_upper = is_upper && !islower((unsigned char)*s);
         *s = (char)toupper((unsigned char)*s);
     }
     const char *nearest = dockerfile_suggest(upper, names);
     if (!nearest)
         return error_set(err, ERROR_INVALID, "unknown instruction: %s", keyword);
     char *shown CLEANUP(cleanup_free) = xstrdup(nearest);
-    for (char *s = shown; is_lower && *s; s++)
+    for (char *s = shown; !is_upper && *s; s++)
         *s = (char)tolower((unsigned char)*s);
     return error_set(err, ERROR_INVALID, "unknown instruction: %s (did you mean %s?)", keyword, shown);
 }

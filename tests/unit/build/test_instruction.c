@@ -257,6 +257,7 @@ static void faults(void **state)
     } bad[] = {
         { "FRM alpine", "unknown instruction: FRM (did you mean FROM?)" },
         { "copi a b", "unknown instruction: copi (did you mean copy?)" },
+        { "Frm x", "unknown instruction: Frm (did you mean from?)" },
         { "WHATEVER x", "unknown instruction: WHATEVER" },
         { "COPY --frm=x a b", "unknown flag: --frm (did you mean from?)" },
         { "RUN --nope x", "unknown flag: --nope" },
