@@ -175,22 +175,29 @@ static char **copy_words(const struct dockerfile_node *node)
     return words;
 }
 
-static int read_sources(struct parser *p)
+// At least a source and the destination. *ret owned.
+static int read_copy_words(struct parser *p, char ***ret)
 {
-    struct dockerfile_copy *copy = &p->out->copy;
-    struct dockerfile_heredoc heredoc;
     char **words CLEANUP(strv_freep) = copy_words(p->node);
-    const char *name = dockerfile_kind_name(p->out->kind);
-    size_t count = strv_len(words);
-    if (count < 2)
+    if (strv_len(words) < 2)
         return error_set(
             p->err, ERROR_INVALID,
             "%s requires at least two arguments, but only one was provided. Destination could not be "
             "determined",
-            name);
+            dockerfile_kind_name(p->out->kind));
+    *ret = TAKE_PTR(words);
+    return 0;
+}
+
+static int read_sources(struct parser *p, char *const *words)
+{
+    struct dockerfile_copy *copy = &p->out->copy;
+    struct dockerfile_heredoc heredoc;
+    size_t count = strv_len(words);
     if (!p->node->is_json && dockerfile_heredoc_read(words[count - 1], &heredoc)) {
         dockerfile_heredoc_done(&heredoc);
-        return error_set(p->err, ERROR_INVALID, "%s cannot accept a heredoc as a destination", name);
+        return error_set(p->err, ERROR_INVALID, "%s cannot accept a heredoc as a destination",
+                         dockerfile_kind_name(p->out->kind));
     }
     copy->destination = xstrdup(words[count - 1]);
     for (size_t i = 0; i + 1 < count; i++)
@@ -202,20 +209,22 @@ static int read_sources(struct parser *p)
 static int read_add(struct parser *p)
 {
     struct dockerfile_copy *c = &p->out->copy;
+    char **words CLEANUP(strv_freep) = NULL;
     const struct flag table[] = {
         { "chown", FLAG_TEXT, &c->chown },       { "chmod", FLAG_TEXT, &c->chmod },
         { "link", FLAG_BOOL, &c->link },         { "keep-git-dir", FLAG_CHOICE, &c->keep_git_dir },
         { "checksum", FLAG_TEXT, &c->checksum }, { "unpack", FLAG_CHOICE, &c->unpack },
         { "exclude", FLAG_TEXTS, &c->excludes }, { NULL, FLAG_TEXT, NULL },
     };
-    if (flags_read(p->node->flags, table, p->err) < 0)
+    if (read_copy_words(p, &words) < 0 || flags_read(p->node->flags, table, p->err) < 0)
         return -1;
-    return read_sources(p);
+    return read_sources(p, words);
 }
 
 static int read_copy(struct parser *p)
 {
     struct dockerfile_copy *c = &p->out->copy;
+    char **words CLEANUP(strv_freep) = NULL;
     const struct flag table[] = {
         { "chown", FLAG_TEXT, &c->chown },
         { "from", FLAG_TEXT, &c->from },
@@ -225,9 +234,9 @@ static int read_copy(struct parser *p)
         { "exclude", FLAG_TEXTS, &c->excludes },
         { NULL, FLAG_TEXT, NULL },
     };
-    if (flags_read(p->node->flags, table, p->err) < 0)
+    if (read_copy_words(p, &words) < 0 || flags_read(p->node->flags, table, p->err) < 0)
         return -1;
-    return read_sources(p);
+    return read_sources(p, words);
 }
 
 // --- commands

@@ -269,6 +269,8 @@ static void faults(void **state)
         { "ADD --from=x a b", "unknown flag: --from" },
         { "COPY a", "COPY requires at least two arguments, but only one was provided. Destination could not "
                     "be determined" },
+        { "COPY --nope a", "COPY requires at least two arguments, but only one was provided. Destination "
+                           "could not be determined" },
         { "COPY a <<EOF\nEOF\n", "COPY cannot accept a heredoc as a destination" },
         { "FROM", "FROM requires either one or three arguments" },
         { "FROM a b", "FROM requires either one or three arguments" },
