@@ -224,12 +224,12 @@ static int read_line(struct dockerignore *ignore, const char *line, size_t n, st
     line += is_exception;
     n -= is_exception;
     trim(&line, &n);
-    if (!n)
-        return error_set(err, ERROR_INVALID, "illegal exclusion pattern: \"!\"");
     if (ignore->count == DOCKERIGNORE_PATTERNS_MAX)
         return error_set(err, ERROR_INVALID, ".dockerignore has more than %d patterns",
                          DOCKERIGNORE_PATTERNS_MAX);
     char *cleaned CLEANUP(cleanup_free) = path_cleaned(line, n);
+    if (is_exception && (!n || streq(cleaned, "/")))
+        return error_set(err, ERROR_INVALID, "illegal exclusion pattern: \"!\"");
     char *text = xstrdup(cleaned[0] == '/' && cleaned[1] ? cleaned + 1 : cleaned);
     if ((ignore->count & (ignore->count - 1)) == 0)
         ignore->patterns =

@@ -112,10 +112,11 @@ static void faults(void **state)
     static const struct {
         const char *text, *message;
     } bad[] = {
-        { "a\n!\n", "illegal exclusion pattern: \"!\"" }, { "[", "syntax error in pattern: [" },
-        { "[]a]", "syntax error in pattern: []a]" },      { "[a-]", "syntax error in pattern: [a-]" },
-        { "[^]", "syntax error in pattern: [^]" },        { "x\\", "syntax error in pattern: x\\" },
-        { "!a[", "syntax error in pattern: a[" },         { "[-x]", "syntax error in pattern: [-x]" },
+        { "!/..", "illegal exclusion pattern: \"!\"" }, { "a\n!\n", "illegal exclusion pattern: \"!\"" },
+        { "[", "syntax error in pattern: [" },          { "[]a]", "syntax error in pattern: []a]" },
+        { "[a-]", "syntax error in pattern: [a-]" },    { "[^]", "syntax error in pattern: [^]" },
+        { "x\\", "syntax error in pattern: x\\" },      { "!a[", "syntax error in pattern: a[" },
+        { "[-x]", "syntax error in pattern: [-x]" },
     };
     struct dockerignore ignore;
     struct error err;
