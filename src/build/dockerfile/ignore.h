@@ -7,6 +7,7 @@
 //
 // A leading '/' means nothing, '#' in the first column begins a comment, "." and ".." are resolved. Who matches a folder
 // matches all below it. Inside brackets every character but '^', '-' and '\' is itself.
+// Unlike BuildKit's, "\d" is the letter and no class of digits, and "!../../x" stays an exception.
 #pragma once
 
 #include "base/error.h"
