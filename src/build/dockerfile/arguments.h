@@ -4,6 +4,7 @@
 #include "base/error.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 
 // Cut the keyword and the flags ("--...", unquoted) off a statement. All owned; *ret_flags a strv.
 void arguments_split_statement(const char *statement, char escape, char **ret_keyword, char ***ret_flags,

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "build/dockerfile/arguments.h"
 #include "build/dockerfile/ports.h"
+#include "build/dockerfile/word_list.h"
 #include "build/dockerfile/words.h"
 
 #include <ctype.h>
@@ -30,10 +31,10 @@ struct walker {
 // Names out of a strv of "NAME=value", ending with NULL, for suggestions. Owned strv.
 static char **names_of(char *const *values)
 {
-    char **names = NULL;
+    struct word_list names = { 0 };
     for (; values && *values; values++)
-        strv_take(&names, xstrndup(*values, strcspn(*values, "=")));
-    return names;
+        word_list_take(&names, xstrndup(*values, strcspn(*values, "=")));
+    return names.words;
 }
 
 static const char *suggest(const char *word, char *const *names)
@@ -56,7 +57,7 @@ static bool is_global(const struct dockerfile_plan *plan, const char *name)
 
 static void check_arguments(struct walker *w, const struct dockerfile_instruction *from, char *const *missing)
 {
-    char **names CLEANUP(strv_freep) = names_of(w->plan->globals);
+    char **names CLEANUP(strv_freep) = missing ? names_of(w->plan->globals) : NULL;
     for (; missing && *missing; missing++) {
         if (is_global(w->plan, *missing))
             continue;
@@ -228,8 +229,8 @@ static void check_copy(struct walker *w, const struct dockerfile_instruction *i)
 static void check_missing(struct walker *w, const struct lint_stage *stage,
                           const struct dockerfile_instruction *i, char *const *missing)
 {
-    char **names CLEANUP(strv_freep) = names_of(stage->scope.values);
-    for (; stage->is_known && missing && *missing; missing++) {
+    char **names CLEANUP(strv_freep) = stage->is_known && missing ? names_of(stage->scope.values) : NULL;
+    for (; names && missing && *missing; missing++) {
         const char *nearest = suggest(*missing, names);
         lint_warn(w->linter, LINT_UNDEFINED_VAR, i->comments, i->lines,
                   "Usage of undefined variable '$%s'%s%s%s", *missing, nearest ? " (did you mean $" : "",
