@@ -22,12 +22,12 @@ static const struct command *const common[] = { &command_run,  &command_exec,   
                                                 &command_pull, &command_images, &command_version,
                                                 &command_info };
 static const struct command *const others[] = {
-    &command_attach, &command_commit,  &command_cp,     &command_create,  &command_diff,    &command_events,
-    &command_export, &command_history, &command_import, &command_inspect, &command_kill,    &command_load,
-    &command_logs,   &command_pause,   &command_port,   &command_rename,  &command_restart, &command_rm,
-    &command_rmi,    &command_save,    &command_start,  &command_stats,   &command_stop,    &command_tag,
-    &command_top,    &command_unpause, &command_update, &command_wait,    &command_push,    &command_login,
-    &command_logout, &command_search,  &command_scale,
+    &command_attach,  &command_commit,  &command_cp,     &command_create,  &command_diff, &command_events,
+    &command_export,  &command_history, &command_import, &command_inspect, &command_kill, &command_load,
+    &command_login,   &command_logout,  &command_logs,   &command_pause,   &command_port, &command_push,
+    &command_rename,  &command_restart, &command_rm,     &command_rmi,     &command_save, &command_scale,
+    &command_search,  &command_start,   &command_stats,  &command_stop,    &command_tag,  &command_top,
+    &command_unpause, &command_update,  &command_wait,
 };
 
 struct member {
