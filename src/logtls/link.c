@@ -79,8 +79,10 @@ int link_init(struct link *link, const struct logtls_options *options, struct er
 static void take_down(struct link *link, const char *problem)
 {
     int64_t now = time_monotonic_ns();
-    if (link->state == LINK_UP && now - link->up_ns >= STEADY_NS)
+    if (link->state == LINK_UP && now - link->up_ns >= STEADY_NS) {
         link->delay_ns = DELAY_MIN_NS;
+        link->last_problem[0] = 0;
+    }
     SSL_free(link->ssl);
     link->ssl = NULL;
     link->fd = fd_close(link->fd);
@@ -230,10 +232,8 @@ size_t link_send(struct link *link, const char *bytes, size_t n)
 {
     errno = 0;
     int r = SSL_write(link->ssl, bytes, n < INT_MAX ? (int)n : INT_MAX);
-    if (r > 0) {
-        link->last_problem[0] = 0;
+    if (r > 0)
         return (size_t)r;
-    }
     (void)is_only_waiting(link, r);
     return 0;
 }

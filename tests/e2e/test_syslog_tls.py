@@ -1,6 +1,7 @@
 """Syslog over TLS: a container's lines at a TLS server in the engine's network namespace, and what becomes of them when the
 server, its certificate or the engine is not what it should be."""
 
+import itertools
 import os
 import re
 import shutil
@@ -14,20 +15,20 @@ import pytest
 
 from engine import run, wait_until
 
-PORT = 6514
+PORTS = itertools.count(6514)  # one a test: a helper tries for seconds to bring its last lines home, to whoever is at its port
 SPEAK = "while :; do sleep 0.1; i=$((i+1)); echo line-$i; done"
 
-# Prints "ready", then what comes, connection by connection; arguments: certificate, key, authority of clients or "".
+# Prints "ready", then what comes, connection by connection; arguments: certificate, key, authority of clients or "", port.
 SERVER = """
 import socket, ssl, sys, threading
-certificate, key, clients = sys.argv[1:4]
+certificate, key, clients, port = sys.argv[1:5]
 context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
 context.load_cert_chain(certificate, key)
 if clients:
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_verify_locations(clients)
 context.sni_callback = lambda sock, name, _: print('sni', name, flush=True)
-listener = socket.create_server(('127.0.0.1', %d))
+listener = socket.create_server(('127.0.0.1', int(port)))
 print('ready', flush=True)
 
 def serve(plain):
@@ -42,13 +43,13 @@ def serve(plain):
 
 while True:
     threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
-""" % PORT
+"""
 
 
 class Server:
-    def __init__(self, engine, log, *certificate, clients=""):
+    def __init__(self, engine, log, port, *certificate, clients=""):
         self.log = log
-        self.process = subprocess.Popen(engine.in_netns(sys.executable, "-c", SERVER, *certificate, clients),
+        self.process = subprocess.Popen(engine.in_netns(sys.executable, "-c", SERVER, *certificate, clients, str(port)),
                                         stdout=open(log, "w", encoding="utf-8"))
         wait_until(lambda: "ready" in self.lines())
 
@@ -98,11 +99,17 @@ def pki(tmp_path_factory):
 
 
 @pytest.fixture
-def serve(engine, pki, tmp_path):
+def port():
+    return next(PORTS)
+
+
+@pytest.fixture
+def serve(engine, pki, tmp_path, port):
     servers = []
 
     def start(name="server", clients=""):
-        servers.append(Server(engine, tmp_path / f"server-{len(servers)}", pki / f"{name}.crt", pki / f"{name}.key", clients=clients))
+        servers.append(Server(engine, tmp_path / f"server-{len(servers)}", port, pki / f"{name}.crt", pki / f"{name}.key",
+                              clients=clients))
         return servers[-1]
 
     yield start
@@ -110,8 +117,8 @@ def serve(engine, pki, tmp_path):
         server.close()
 
 
-def options(pki, *more, host="localhost", ca="ca"):
-    pairs = [f"syslog-address=tcp+tls://{host}:{PORT}", *([f"syslog-tls-ca-cert={pki}/{ca}.crt"] if ca else []), *more]
+def options(pki, port, *more, host="localhost", ca="ca"):
+    pairs = [f"syslog-address=tcp+tls://{host}:{port}", *([f"syslog-tls-ca-cert={pki}/{ca}.crt"] if ca else []), *more]
     return ["--log-driver", "syslog", *[word for pair in pairs for word in ("--log-opt", pair)]]
 
 
@@ -137,9 +144,9 @@ def helpers(engine, container):
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
-def test_messages_arrive_as_the_plain_drivers(engine, busybox, pki, serve, host):
+def test_messages_arrive_as_the_plain_drivers(engine, busybox, pki, port, serve, host):
     server = serve()
-    short = start(engine, "echo to-out; echo to-err >&2", options(pki, host=host))
+    short = start(engine, "echo to-out; echo to-err >&2", options(pki, port, host=host))
     engine.docker("wait", short)
     wait_until(lambda: "closed" in server.lines())  # the helper has ended too, and said so
     stamp = rf"[A-Z][a-z]{{2}} [ \d]\d \d\d:\d\d:\d\d {short[:12]}\[\d+\]: "
@@ -149,9 +156,9 @@ def test_messages_arrive_as_the_plain_drivers(engine, busybox, pki, serve, host)
     assert "connected TLSv1.3" in server.lines()
 
 
-def test_rfc5424_goes_behind_its_length(engine, busybox, pki, serve):
+def test_rfc5424_goes_behind_its_length(engine, busybox, pki, port, serve):
     server = serve()
-    start(engine, "echo hello; echo again", options(pki, "syslog-format=rfc5424", "tag={{.Name}}/x"))
+    start(engine, "echo hello; echo again", options(pki, port, "syslog-format=rfc5424", "tag={{.Name}}/x"))
     wait_until(lambda: len(server.got()) == 2)
     for line, text in zip(server.got(), ["hello", "again"]):
         size, message = line.split(" ", 1)
@@ -160,9 +167,9 @@ def test_rfc5424_goes_behind_its_length(engine, busybox, pki, serve):
 
 
 @pytest.mark.parametrize("name, ca", [("server", "stranger"), ("server", None), ("misnamed", "ca")])
-def test_a_server_that_is_not_trusted_gets_nothing(engine, busybox, pki, serve, name, ca):
+def test_a_server_that_is_not_trusted_gets_nothing(engine, busybox, pki, port, serve, name, ca):
     server = serve(name)
-    container = start(engine, SPEAK, options(pki, ca=ca))
+    container = start(engine, SPEAK, options(pki, port, ca=ca))
     wait_until(lambda: sum(line.startswith("problem") for line in server.lines()) >= 2)  # it tries, and tries again
     assert server.got() == [] and not any(line.startswith("connected") for line in server.lines())
     assert engine.docker("inspect", "-f", "{{.State.Running}}", container).stdout == "true\n"
@@ -170,25 +177,25 @@ def test_a_server_that_is_not_trusted_gets_nothing(engine, busybox, pki, serve, 
     engine.docker("rm", "-f", container)
 
 
-def test_skip_verify(engine, busybox, pki, serve):
+def test_skip_verify(engine, busybox, pki, port, serve):
     server = serve("misnamed")
-    start(engine, "echo hello", options(pki, "syslog-tls-skip-verify=true", ca="stranger"))
+    start(engine, "echo hello", options(pki, port, "syslog-tls-skip-verify=true", ca="stranger"))
     wait_until(lambda: any(line.endswith(": hello") for line in server.got()))
 
 
-def test_the_server_may_ask_for_a_certificate(engine, busybox, pki, serve):
+def test_the_server_may_ask_for_a_certificate(engine, busybox, pki, port, serve):
     server = serve(clients=pki / "ca.crt")
-    nobody = start(engine, SPEAK, options(pki))
+    nobody = start(engine, SPEAK, options(pki, port))
     wait_until(lambda: any(line.startswith("problem") for line in server.lines()))
     assert server.got() == []
     engine.docker("rm", "-f", nobody)
-    start(engine, "echo hello", options(pki, f"syslog-tls-cert={pki}/client.crt", f"syslog-tls-key={pki}/client.key"))
+    start(engine, "echo hello", options(pki, port, f"syslog-tls-cert={pki}/client.crt", f"syslog-tls-key={pki}/client.key"))
     wait_until(lambda: any(line.endswith(": hello") for line in server.got()))
 
 
-def test_lines_go_on_when_the_server_comes_back(engine, busybox, pki, serve):
+def test_lines_go_on_when_the_server_comes_back(engine, busybox, pki, port, serve):
     first = serve()
-    container = start(engine, SPEAK, options(pki))
+    container = start(engine, SPEAK, options(pki, port))
     wait_until(lambda: len(first.got()) > 2)
     first.close()
     time.sleep(1)
@@ -199,9 +206,9 @@ def test_lines_go_on_when_the_server_comes_back(engine, busybox, pki, serve):
     engine.docker("rm", "-f", container)
 
 
-def test_a_server_that_is_away_does_not_hold_up_the_container(engine, busybox, pki, serve):
+def test_a_server_that_is_away_does_not_hold_up_the_container(engine, busybox, pki, port, serve):
     server = serve()
-    container = start(engine, "echo first; until [ -e /go ]; do sleep 0.1; done; seq 1 200000; touch /done; sleep 1000", options(pki))
+    container = start(engine, "echo first; until [ -e /go ]; do sleep 0.1; done; seq 1 200000; touch /done; sleep 1000", options(pki, port))
     wait_until(lambda: server.got())
     server.close()
     engine.docker("exec", container, "touch", "/go")
@@ -209,9 +216,9 @@ def test_a_server_that_is_away_does_not_hold_up_the_container(engine, busybox, p
     engine.docker("rm", "-f", container)
 
 
-def test_the_engine_is_not_needed(engine, busybox, pki, serve):
+def test_the_engine_is_not_needed(engine, busybox, pki, port, serve):
     server = serve()
-    container = start(engine, SPEAK, options(pki))
+    container = start(engine, SPEAK, options(pki, port))
     wait_until(lambda: server.got())
     engine.kill9()
     try:
@@ -222,9 +229,9 @@ def test_the_engine_is_not_needed(engine, busybox, pki, serve):
     engine.docker("rm", "-f", container)
 
 
-def test_the_helper_is_replaced_and_ends_with_the_container(engine, busybox, pki, serve):
+def test_the_helper_is_replaced_and_ends_with_the_container(engine, busybox, pki, port, serve):
     server = serve()
-    container = start(engine, SPEAK, options(pki))
+    container = start(engine, SPEAK, options(pki, port))
     wait_until(lambda: server.got())
     (helper,) = helpers(engine, container)
     os.kill(helper, signal.SIGKILL)
@@ -236,15 +243,15 @@ def test_the_helper_is_replaced_and_ends_with_the_container(engine, busybox, pki
     wait_until(lambda: not Path(f"/proc/{other}").exists(), timeout=20)
 
 
-def test_what_is_missing_is_said_at_create(engine, busybox, pki):
+def test_what_is_missing_is_said_at_create(engine, busybox, pki, port):
     for more, message in [
             (["syslog-tls-ca-cert=/nowhere/ca"], 'could not read CA certificate "/nowhere/ca": open /nowhere/ca: no such file'),
             ([f"syslog-tls-cert={pki}/client.crt", "syslog-tls-key=/nowhere/key"],
              "Could not load X509 key pair: open /nowhere/key: no such file"),
             ([f"syslog-tls-cert={pki}/client.crt"], "syslog-tls-cert and syslog-tls-key go together"),
             (["syslog-tls-skip-verify=perhaps"], "invalid value for syslog-tls-skip-verify: perhaps")]:
-        failed = engine.docker("create", *options(pki, *more, ca=None), "busybox", "true", check=False)
+        failed = engine.docker("create", *options(pki, port, *more, ca=None), "busybox", "true", check=False)
         assert failed.returncode == 1 and message in failed.stderr, failed.stderr
     # With nobody there the container does not start, as with a plain address.
-    failed = engine.docker("run", "--rm", *options(pki), "busybox", "true", check=False)
+    failed = engine.docker("run", "--rm", *options(pki, port), "busybox", "true", check=False)
     assert failed.returncode == 125 and "failed to initialize logging driver: dial tcp" in failed.stderr, failed.stderr
