@@ -87,6 +87,7 @@ static void take_down(struct link *link, const char *problem)
     link->ssl = NULL;
     link->fd = fd_close(link->fd);
     link->state = LINK_DOWN;
+    link->is_failing = true;
     link->deadline_ns = now + link->delay_ns;
     link->delay_ns = link->delay_ns * 2 < DELAY_MAX_NS ? link->delay_ns * 2 : DELAY_MAX_NS;
     ERR_clear_error();
@@ -195,6 +196,7 @@ static void shake_hands(struct link *link, int64_t now_ns)
         return;
     }
     link->state = LINK_UP;
+    link->is_failing = false;
     link->up_ns = now_ns;
     link->deadline_ns = 0;
 }

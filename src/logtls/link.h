@@ -14,6 +14,7 @@ struct link {
     SSL *ssl;
     int fd;
     enum link_state state;
+    bool is_failing;                      // the last attempt failed, or the connection broke: nobody is there
     short wanted;                         // poll events that the connection waits for while it is made
     int64_t deadline_ns;                  // down: when to connect again; while being made: when to give up
     int64_t up_ns;                        // since when it is up

@@ -1,7 +1,7 @@
 // Theory of operation. Messages wait in `queue`, whole ones only; what has come of the next one waits in `partial`. While the
-// link is up and its queue full, nothing is read: the monitor's socket fills, and its log's mode decides what that means,
-// as for a plain connection. While the link is down everything is read, and messages that find the queue full are dropped: a container
-// does not stand still because its syslog is down. A message leaves the queue when the last of its bytes has gone out; when
+// link is up, or is made for the first time, and its queue full, nothing is read: the monitor's socket fills, and its log's
+// mode decides what that means, as for a plain connection. Once it has failed, and until it is up again, everything is read, and
+// messages that find the queue full are dropped: a container does not stand still because its syslog is down. A message leaves the queue when the last of its bytes has gone out; when
 // the link breaks before that, the next connection gets it from its beginning.
 #include "logtls/relay.h"
 
@@ -12,13 +12,15 @@
 #include "logtls/link.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <syslog.h>
 #include <unistd.h>
 
-enum { QUEUE_MAX = 64 * 1024, READ_SIZE = 16 * 1024, GOODBYE_MS = 2000 };
+enum { QUEUE_MAX = 64 * 1024, READ_SIZE = 16 * 1024, GOODBYE_MS = 2000, NOBODY = 65534 };
 static const int64_t LINGER_NS = 10 * NS_PER_S;
 
 struct relay {
@@ -38,7 +40,7 @@ static bool is_up(const struct relay *r)
 
 static bool wants_input(const struct relay *r)
 {
-    return !r->is_ending && (!is_up(r) || r->queue.len < QUEUE_MAX);
+    return !r->is_ending && (r->link.is_failing || r->queue.len < QUEUE_MAX);
 }
 
 // Move the whole messages from partial to the queue.
@@ -48,7 +50,7 @@ static void enqueue(struct relay *r)
     for (const char *newline; (newline = memchr(r->partial.ptr + used, '\n', r->partial.len - used));) {
         const char *message = r->partial.ptr + used;
         size_t n = (size_t)(newline + 1 - message);
-        if (!is_up(r) && r->queue.len + n > QUEUE_MAX)
+        if (r->link.is_failing && r->queue.len + n > QUEUE_MAX)
             r->dropped_count++;
         else
             str_append_n(&r->queue, message, n);
@@ -128,6 +130,17 @@ static void run_once(struct relay *r)
     give_output(r);
 }
 
+// The files are read; a server's bytes are parsed by nobody, who can never become anybody.
+static int become_nobody(struct error *err)
+{
+    if (geteuid() == 0 && (setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
+                           setresuid(NOBODY, NOBODY, NOBODY) < 0))
+        return error_errno(err, errno, "become nobody");
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+        return error_errno(err, errno, "give up new privileges");
+    return 0;
+}
+
 int logtls_relay(int input, const struct logtls_options *options, struct error *err)
 {
     struct relay r = { .input = input };
@@ -138,6 +151,10 @@ int logtls_relay(int input, const struct logtls_options *options, struct error *
         return error_errno(err, problem, "read messages");
     if (link_init(&r.link, options, err) < 0)
         return -1;
+    if (become_nobody(err) < 0) {
+        link_done(&r.link);
+        return -1;
+    }
     while (!r.is_ending || (r.queue.len > 0 && time_monotonic_ns() < r.end_ns))
         run_once(&r);
     if (r.queue.len == 0)

@@ -177,6 +177,28 @@ def test_a_server_that_is_not_trusted_gets_nothing(engine, busybox, pki, port, s
     engine.docker("rm", "-f", container)
 
 
+def test_why_nothing_arrives_is_said(engine, pki, port, serve, tmp_path):
+    serve()
+    argv = engine.in_netns(engine.bin / "skiff-logtls", "--host", "127.0.0.1", "--port", port, "--name", "localhost")
+    with subprocess.Popen([*argv, "--ca", pki / "stranger.crt"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as helper:
+        assert f"localhost:{port}: unable to get local issuer certificate" in helper.stderr.readline()
+        helper.stdin.close()  # with nothing left to send it ends
+        assert helper.wait(timeout=20) == 0
+    (tmp_path / "bad").write_text("this is no certificate")
+    failed = run(*argv, "--ca", tmp_path / "bad", check=False, text=True)
+    assert failed.returncode == 1 and "could not read CA certificate" in failed.stderr, failed
+
+
+def test_nothing_of_a_burst_is_lost(engine, busybox, pki, port, serve):
+    """Not while the first connection is made, and not at the container's end."""
+    server = serve()
+    start(engine, "seq 1 20000; printf '%020000d\\n' 0; echo end", options(pki, port))
+    wait_until(lambda: "closed" in server.lines(), timeout=60)
+    texts = [line.split("]: ", 1)[1] for line in server.got()]
+    assert texts[:20000] == [str(i) for i in range(1, 20001)]
+    assert texts[20000:] == ["0" * 16384, "0" * (20000 - 16384), "end"]
+
+
 def test_skip_verify(engine, busybox, pki, port, serve):
     server = serve("misnamed")
     start(engine, "echo hello", options(pki, port, "syslog-tls-skip-verify=true", ca="stranger"))
@@ -234,6 +256,7 @@ def test_the_helper_is_replaced_and_ends_with_the_container(engine, busybox, pki
     container = start(engine, SPEAK, options(pki, port))
     wait_until(lambda: server.got())
     (helper,) = helpers(engine, container)
+    assert re.search(r"^Uid:\s+65534\s+65534\s+65534", Path(f"/proc/{helper}/status").read_text(), re.M)
     os.kill(helper, signal.SIGKILL)
     count = len(server.got())
     wait_until(lambda: len(server.got()) > count + 5, timeout=30)
