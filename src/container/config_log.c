@@ -11,6 +11,7 @@
 #include <regex.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { REGEX_TEXT_MAX = 256, BUFFER_DEFAULT = 1 << 20, FACILITY_DAEMON = 3 };
 
@@ -144,12 +145,12 @@ static int parse_address(const char *text, struct log_choice *choice, struct err
 {
     if (str_is_empty(text))
         return 0;
-    if (str_has_prefix(text, "tcp+tls://"))
-        return error_set(err, ERROR_UNSUPPORTED,
-                         "log option \"syslog-address\" with tcp+tls is not supported yet");
     bool is_unix = str_has_prefix(text, "unix://") || str_has_prefix(text, "unixgram://");
-    bool is_tcp = str_has_prefix(text, "tcp://"), is_udp = str_has_prefix(text, "udp://");
-    if (!is_unix && !is_tcp && !is_udp)
+    const char *network = str_has_prefix(text, "tcp://")       ? "tcp"
+                          : str_has_prefix(text, "udp://")     ? "udp"
+                          : str_has_prefix(text, "tcp+tls://") ? "tls"
+                                                               : NULL;
+    if (!is_unix && !network)
         return error_set(err, ERROR_INVALID, "syslog-address should be in form proto://address, got %s",
                          text);
     const char *rest = strstr(text, "://") + 3;
@@ -162,12 +163,31 @@ static int parse_address(const char *text, struct log_choice *choice, struct err
     if (!*rest || rest == colon)
         return error_set(err, ERROR_INVALID, "syslog-address should be in form proto://address, got %s",
                          text);
-    choice->address = xasprintf("%s:%s%s", is_tcp ? "tcp" : "udp", rest, has_port ? "" : ":514");
+    choice->address = xasprintf("%s:%s%s", network, rest, has_port ? "" : ":514");
+    return 0;
+}
+
+// Files of the host, read when a message is to go out (skiff-logtls): what is not there is better known before.
+static int check_tls_files(const struct shim_log_tls *tls, struct error *err)
+{
+    if (!tls->cert != !tls->key)
+        return error_set(err, ERROR_INVALID,
+                         "Could not load X509 key pair: syslog-tls-cert and syslog-tls-key go together");
+    if (tls->ca && !tls->skips_verify && access(tls->ca, R_OK) < 0)
+        return error_set(err, ERROR_INVALID, "could not read CA certificate \"%s\": open %s: %s", tls->ca,
+                         tls->ca, errno == ENOENT ? "no such file or directory" : "cannot be read");
+    const char *const pair[] = { tls->cert, tls->key };
+    for (size_t i = 0; i < sizeof pair / sizeof *pair; i++)
+        if (pair[i] && access(pair[i], R_OK) < 0)
+            return error_set(err, ERROR_INVALID, "Could not load X509 key pair: open %s: %s", pair[i],
+                             errno == ENOENT ? "no such file or directory" : "cannot be read");
     return 0;
 }
 
 int config_log_check_address(const struct container_config *c, struct error *err)
 {
+    if (c->log_choice.address && str_has_prefix(c->log_choice.address, "tls:"))
+        return check_tls_files(&c->log.tls, err);
     struct stat st;
     const char *path = str_has_prefix(c->log_choice.address ? c->log_choice.address : "", "unix:")
                            ? c->log_choice.address + strlen("unix:")
@@ -199,18 +219,38 @@ static int parse_facility(const char *text, int *ret, struct error *err)
     return 0;
 }
 
+// Docker skips verification for the option's presence, whatever it says; here "false" is heard.
+static int parse_tls(const json_t *options, struct shim_log_tls *tls, struct error *err)
+{
+    const struct {
+        const char *key;
+        char **at;
+    } files[] = { { "syslog-tls-ca-cert", &tls->ca },
+                  { "syslog-tls-cert", &tls->cert },
+                  { "syslog-tls-key", &tls->key } };
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        const char *path = json_get_string(options, files[i].key, "");
+        if (*path && *path != '/')
+            return error_set(err, ERROR_INVALID, "invalid value for %s: %s is not an absolute path",
+                             files[i].key, path);
+        *files[i].at = *path ? xstrdup(path) : NULL;
+    }
+    const char *skip = json_get_string(options, "syslog-tls-skip-verify", NULL);
+    if (skip && !*skip)
+        tls->skips_verify = true;
+    else if (skip && !parse_bool(skip, &tls->skips_verify))
+        return error_set(err, ERROR_INVALID, "invalid value for syslog-tls-skip-verify: %s", skip);
+    return 0;
+}
+
 static int parse_syslog_options(const json_t *options, struct container_config *c, struct error *err)
 {
-    static const char *const tls[] = { "syslog-tls-ca-cert", "syslog-tls-cert", "syslog-tls-key",
-                                       "syslog-tls-skip-verify" };
     const char *format = json_get_string(options, "syslog-format", "");
-    for (size_t i = 0; i < sizeof tls / sizeof *tls; i++)
-        if (json_object_get(options, tls[i]))
-            return error_set(err, ERROR_UNSUPPORTED, "log option \"%s\" is not supported yet", tls[i]);
     if (*format && !streq(format, "rfc3164") && !streq(format, "rfc5424") && !streq(format, "rfc5424micro"))
         return error_set(err, ERROR_INVALID, "Invalid syslog format");
     c->log.format = *format ? xstrdup(format) : NULL;
-    if (parse_address(json_get_string(options, "syslog-address", ""), &c->log_choice, err) < 0)
+    if (parse_address(json_get_string(options, "syslog-address", ""), &c->log_choice, err) < 0 ||
+        parse_tls(options, &c->log.tls, err) < 0)
         return -1;
     return parse_facility(json_get_string(options, "syslog-facility", ""), &c->log.facility, err);
 }

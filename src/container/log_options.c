@@ -184,13 +184,19 @@ static int try_unix(const char *path, struct error *err)
                : r;
 }
 
+// "host:514", "[::1]:514" -> what stands before the port. Owned.
+static char *host_of(const char *text)
+{
+    bool is_bracketed = *text == '[';
+    return xstrndup(text + is_bracketed, (size_t)(strrchr(text, ':') - text) - 2u * is_bracketed);
+}
+
 // "udp:host:514" -> "udp:192.0.2.1:514": the monitor cannot look up names.
 static int resolve(const char *address, char **ret, struct error *err)
 {
     const char *rest = address + 4, *colon = strrchr(rest, ':');
-    bool is_tcp = str_has_prefix(address, "tcp:"), is_bracketed = *rest == '[';
-    CLEANUP(cleanup_free)
-    char *host = xstrndup(rest + is_bracketed, (size_t)(colon - rest) - 2u * is_bracketed);
+    bool is_tcp = !str_has_prefix(address, "udp:");
+    CLEANUP(cleanup_free) char *host = host_of(rest);
     struct addrinfo hints = { .ai_socktype = is_tcp ? SOCK_STREAM : SOCK_DGRAM }, *found = NULL;
     char number[NI_MAXHOST], service[NI_MAXSERV];
     int r = getaddrinfo(host, colon + 1, &hints, &found);
@@ -240,6 +246,19 @@ static int fill_sink(const struct log_choice *choice, const struct log_tag_names
     return error_set(err, ERROR_INTERNAL, "journald is not enabled on this host");
 }
 
+static struct shim_log_tls tls_for_start(const struct container_config *k)
+{
+    const struct shim_log_tls *tls = &k->log.tls;
+    const char *address = k->log_choice.address;
+    if (!address || !str_has_prefix(address, "tls:"))
+        return (struct shim_log_tls){ 0 };
+    return (struct shim_log_tls){ .server_name = host_of(address + 4),
+                                  .ca = xstrdup(tls->ca),
+                                  .cert = xstrdup(tls->cert),
+                                  .key = xstrdup(tls->key),
+                                  .skips_verify = tls->skips_verify };
+}
+
 int log_options_for_start(struct container *c, struct shim_log_options *ret, struct error *err)
 {
     const struct container_config *k = &c->config;
@@ -247,6 +266,7 @@ int log_options_for_start(struct container *c, struct shim_log_options *ret, str
     struct shim_log_options log = k->log;
     log.path = xstrdup(k->log.path);
     log.format = xstrdup(k->log.format);
+    log.tls = tls_for_start(k);
     bool is_sink = log.driver == SHIM_LOG_SYSLOG || log.driver == SHIM_LOG_JOURNALD;
     bool has_choice =
         choice->tag || choice->labels || choice->labels_regex || choice->env || choice->env_regex;

@@ -56,6 +56,22 @@ static void append_syslog(const struct shim_log_options *options, const struct l
     str_append_char(out, '\n');
 }
 
+// RFC 5425, 4.3: over TLS an RFC 5424 message goes behind its length. The newline, counted with it, stays: as Docker has it,
+// and for the relay, to which messages end with it.
+static void append_framed(const struct shim_log_options *options, const struct log_message *m,
+                          struct str *out)
+{
+    struct str message CLEANUP(str_done) = STR_INIT;
+    if (!str_has_prefix(options->address, "tls:") || !options->format ||
+        !str_has_prefix(options->format, "rfc5424")) {
+        append_syslog(options, m, out);
+        return;
+    }
+    append_syslog(options, m, &message);
+    str_appendf(out, "%zu ", message.len);
+    str_append_n(out, message.ptr, message.len);
+}
+
 // A value with a newline in it goes behind its length, any other as KEY=value.
 static void append_field(struct str *out, const char *key, const char *value, size_t n)
 {
@@ -97,5 +113,5 @@ void log_message_format(const struct shim_log_options *options, const struct log
     if (options->driver == SHIM_LOG_JOURNALD)
         append_journald(options, m, out);
     else
-        append_syslog(options, m, out);
+        append_framed(options, m, out);
 }

@@ -2,13 +2,14 @@
 // otherwise it joins the queue, which the loop empties when the socket has room. How full the queue may become is the
 // mode's choice: in blocking mode a full queue makes the monitor stop reading the container's output (the container then waits
 // for its log, as in Docker); in non-blocking mode a message that finds it full is dropped. A peer that went away is tried
-// again once a second.
+// again once a second. TLS is another program's affair (log_relay.c): to us it is a stream socket like the others.
 #include "shim/log_sink.h"
 
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/mem.h"
 #include "base/num.h"
+#include "shim/log_relay.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -24,6 +25,7 @@ static const int64_t RETRY_NS = NS_PER_S;
 void log_sink_init(struct log_sink *sink, const struct shim_log_options *options)
 {
     *sink = (struct log_sink){ .address = options->address,
+                               .tls = &options->tls,
                                .drops_when_full = options->is_nonblocking,
                                .queue_max = options->is_nonblocking ? (size_t)options->max_buffer_bytes
                                                                     : LOG_SINK_QUEUE_MAX,
@@ -101,12 +103,30 @@ static int connect_as(struct log_sink *sink, int type, const struct sockaddr_sto
     return 0;
 }
 
+// One that ends at once is not started for each message.
+static int connect_relay(struct log_sink *sink)
+{
+    int64_t now = time_monotonic_ns();
+    if (sink->relay_ns && now < sink->relay_ns + RETRY_NS)
+        return -EAGAIN;
+    sink->relay_ns = now;
+    int fd = log_relay_start(sink->address + strlen("tls:"), sink->tls);
+    if (fd < 0)
+        return fd;
+    sink->is_stream = true;
+    sink->watch.fd = fd;
+    sink->retry_ns = 0;
+    return 0;
+}
+
 static int connect_now(struct log_sink *sink)
 {
     struct sockaddr_storage address = { 0 };
     const char *rest = strchr(sink->address, ':');
     if (!rest)
         return -EINVAL;
+    if (str_has_prefix(sink->address, "tls:"))
+        return connect_relay(sink);
     rest++;
     bool is_unix = str_has_prefix(sink->address, "unix:");
     socklen_t size = is_unix ? unix_address(rest, &address) : inet_address(rest, &address);
@@ -139,7 +159,7 @@ static void socket_ready(struct watch *watch, uint32_t events)
 static void open_socket(struct log_sink *sink)
 {
     if (connect_now(sink) < 0) {
-        sink->retry_ns = time_monotonic_ns() + RETRY_NS;
+        sink->retry_ns = (sink->relay_ns ? sink->relay_ns : time_monotonic_ns()) + RETRY_NS;
         return;
     }
     sink->watch = watch_for(sink->watch.fd, socket_ready, sink);

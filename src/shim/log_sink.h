@@ -13,8 +13,9 @@
 enum { LOG_SINK_QUEUE_MAX = 64 * 1024 };
 
 struct log_sink {
-    const char *address;  // "unix:/dev/log", "udp:192.0.2.1:514", "tcp:[::1]:514"; borrowed
-    bool drops_when_full; // non-blocking mode
+    const char *address; // "unix:/dev/log", "udp:192.0.2.1:514", "tcp:[::1]:514", "tls:..."; borrowed
+    const struct shim_log_tls *tls; // borrowed
+    bool drops_when_full;           // non-blocking mode
     size_t queue_max;
     struct loop *loop; // NULL: before shim_log_listen
     void (*on_room)(void *context);
@@ -23,6 +24,7 @@ struct log_sink {
     bool is_stream, is_connecting; // stream: messages may go out in parts
     struct str queue;              // messages, each behind its size (native uint32_t)
     size_t sent;                   // of the first one's bytes (streams)
+    int64_t relay_ns;              // tls: when the relay was started last, 0: never
     int64_t retry_ns;              // when to connect again; 0: connected, or nothing tried yet
     uint64_t dropped_count;
 };

@@ -9,7 +9,9 @@ _Static_assert(sizeof(LOG_DRIVERS) / sizeof(LOG_DRIVERS[0]) == SHIM_LOG_DRIVER_C
 
 void shim_log_options_done(struct shim_log_options *options)
 {
-    char *texts[] = { options->path, options->attributes, options->address, options->tag, options->format };
+    char *texts[] = { options->path,   options->attributes, options->address,
+                      options->tag,    options->format,     options->tls.server_name,
+                      options->tls.ca, options->tls.cert,   options->tls.key };
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         free(texts[i]);
     *options = (struct shim_log_options){ 0 };
@@ -44,6 +46,17 @@ void shim_change_done(struct shim_change *change)
     *change = (struct shim_change){ 0 };
 }
 
+static json_t *tls_emit(const struct shim_log_tls *tls)
+{
+    json_t *j = json_object();
+    json_set_string(j, "serverName", tls->server_name);
+    json_set_string(j, "ca", tls->ca);
+    json_set_string(j, "cert", tls->cert);
+    json_set_string(j, "key", tls->key);
+    json_set_bool(j, "skipVerify", tls->skips_verify);
+    return j;
+}
+
 static json_t *log_emit(const struct shim_log_options *log)
 {
     json_t *j = json_object();
@@ -61,6 +74,8 @@ static json_t *log_emit(const struct shim_log_options *log)
     json_set_int(j, "facility", log->facility);
     json_set_bool(j, "nonblocking", log->is_nonblocking);
     json_set_int(j, "maxBuffer", log->max_buffer_bytes);
+    if (log->tls.server_name)
+        json_object_set_new(j, "tls", tls_emit(&log->tls));
     return j;
 }
 
@@ -103,6 +118,15 @@ char *shim_change_emit(const struct shim_change *change)
     return json_text(j);
 }
 
+static void tls_parse(const json_t *j, struct shim_log_tls *tls)
+{
+    tls->server_name = xstrdup(json_get_string(j, "serverName", NULL));
+    tls->ca = xstrdup(json_get_string(j, "ca", NULL));
+    tls->cert = xstrdup(json_get_string(j, "cert", NULL));
+    tls->key = xstrdup(json_get_string(j, "key", NULL));
+    tls->skips_verify = json_get_bool(j, "skipVerify", false);
+}
+
 static int log_parse(const json_t *j, struct shim_log_options *log, struct error *err)
 {
     const char *driver = json_get_string(j, "driver", "none");
@@ -119,6 +143,7 @@ static int log_parse(const json_t *j, struct shim_log_options *log, struct error
     log->wants_compression = json_get_bool(j, "compress", false);
     log->attributes = xstrdup(json_get_string(j, "attributes", NULL));
     log->address = xstrdup(json_get_string(j, "address", NULL));
+    tls_parse(json_get_object(j, "tls"), &log->tls);
     log->tag = xstrdup(json_get_string(j, "tag", NULL));
     log->format = xstrdup(json_get_string(j, "format", NULL));
     log->facility = (int)json_get_int(j, "facility", 0);
@@ -129,6 +154,8 @@ static int log_parse(const json_t *j, struct shim_log_options *log, struct error
         return error_set(err, ERROR_INVALID, "shim document: the log has no path");
     if (!is_file && log->driver != SHIM_LOG_NONE && str_is_empty(log->address))
         return error_set(err, ERROR_INVALID, "shim document: the log has no address");
+    if (log->address && str_has_prefix(log->address, "tls:") && str_is_empty(log->tls.server_name))
+        return error_set(err, ERROR_INVALID, "shim document: the log's server has no name");
     return 0;
 }
 

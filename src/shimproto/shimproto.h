@@ -106,6 +106,13 @@ enum shim_log_driver {
     SHIM_LOG_DRIVER_COUNT
 };
 
+// Of a syslog over TLS.
+struct shim_log_tls {
+    char *server_name;     // as it was given, an address too: for SNI and the certificate
+    char *ca, *cert, *key; // files of the host, absolute; or NULL
+    bool skips_verify;
+};
+
 struct shim_log_options {
     enum shim_log_driver driver;
     char *path;             // absolute: <container dir>/<id>-json.log
@@ -114,7 +121,9 @@ struct shim_log_options {
     bool wants_compression; // gzip rotated files
     char *attributes; // JSON object text for the "attrs" member; journald: fields as it takes them; or NULL
     // syslog and journald; NULL and 0 for the others
-    char *address; // "unix:/dev/log", "udp:192.0.2.1:514", "tcp:[::1]:514": numbers only
+    char
+        *address; // "unix:/dev/log", "udp:192.0.2.1:514", "tcp:[::1]:514", "tls:192.0.2.1:6514": numbers only
+    struct shim_log_tls tls; // address is a "tls:"
     char *tag;
     char *format; // "rfc3164", "rfc5424", "rfc5424micro"; NULL: as a local syslog has it, without host name
     int facility; // 0 to 23

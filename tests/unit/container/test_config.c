@@ -243,8 +243,6 @@ static void test_unsupported_is_named(void **state)
         { "{\"Mounts\":[{\"Type\":\"cluster\",\"Source\":\"a\",\"Target\":\"/x\"}]}",
           "mounts of type \"cluster\"" },
         { "{\"SecurityOpt\":[\"writable-cgroups=true\"]}", "writable-cgroups=true" },
-        { "{\"LogConfig\":{\"Type\":\"syslog\",\"Config\":{\"syslog-tls-cert\":\"x\"}}}",
-          "log option \"syslog-tls-cert\"" },
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         refused("{}", rows[i].host, ERROR_UNSUPPORTED, rows[i].part);

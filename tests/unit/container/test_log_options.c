@@ -59,8 +59,20 @@ static void bad_options_are_refused_in_dockers_words(void **state)
             "invalid syslog facility");
     refused("{\"Type\":\"syslog\",\"Config\":{\"syslog-format\":\"x\"}}", ERROR_INVALID,
             "Invalid syslog format");
-    refused("{\"Type\":\"syslog\",\"Config\":{\"syslog-tls-key\":\"x\"}}", ERROR_UNSUPPORTED,
-            "log option \"syslog-tls-key\" is not supported yet");
+    refused("{\"Type\":\"syslog\",\"Config\":{\"syslog-tls-key\":\"x\"}}", ERROR_INVALID,
+            "invalid value for syslog-tls-key: x is not an absolute path");
+    refused("{\"Type\":\"syslog\",\"Config\":{\"syslog-tls-skip-verify\":\"maybe\"}}", ERROR_INVALID,
+            "invalid value for syslog-tls-skip-verify: maybe");
+    refused("{\"Type\":\"syslog\",\"Config\":{\"syslog-address\":\"tcp+tls://"
+            "log.example\",\"syslog-tls-ca-cert\":\"/nowhere/ca\"}}",
+            ERROR_INVALID,
+            "could not read CA certificate \"/nowhere/ca\": open /nowhere/ca: no such file or directory");
+    refused("{\"Type\":\"syslog\",\"Config\":{\"syslog-address\":\"tcp+tls://"
+            "log.example\",\"syslog-tls-cert\":\"/nowhere/cert\",\"syslog-tls-key\":\"/nowhere/key\"}}",
+            ERROR_INVALID, "Could not load X509 key pair: open /nowhere/cert: no such file or directory");
+    refused("{\"Type\":\"syslog\",\"Config\":{\"syslog-address\":\"tcp+tls://"
+            "log.example\",\"syslog-tls-cert\":\"/dev/null\"}}",
+            ERROR_INVALID, "Could not load X509 key pair: syslog-tls-cert and syslog-tls-key go together");
     refused("{\"Config\":{\"labels-regex\":\"(\"}}", ERROR_INVALID,
             "invalid value for labels-regex: error parsing regexp: `(`");
     refused("{\"Config\":{\"tag\":\"{{.Nothing}}\"}}", ERROR_INVALID,
@@ -96,6 +108,39 @@ static void good_options_are_understood(void **state)
     config_log_done(&c);
     assert_int_equal(parse("{\"Type\":\"none\",\"Config\":{\"whatever\":\"1\"}}", &c, &err), 0);
     assert_int_equal(c.log.driver, SHIM_LOG_NONE);
+    config_log_done(&c);
+}
+
+static void tls_options_are_understood(void **state)
+{
+    (void)state;
+    struct container_config c = { 0 };
+    struct error err;
+    assert_int_equal(parse("{\"Type\":\"syslog\",\"Config\":{\"syslog-address\":\"tcp+tls://"
+                           "log.example\",\"syslog-tls-ca-cert\":\"/dev/null\",\"syslog-tls-cert\":\"/dev/"
+                           "zero\",\"syslog-tls-key\":\"/dev/null\"}}",
+                           &c, &err),
+                     0);
+    assert_int_equal(config_log_check_address(&c, &err), 0);
+    assert_string_equal(c.log_choice.address, "tls:log.example:514");
+    assert_string_equal(c.log.tls.ca, "/dev/null");
+    assert_string_equal(c.log.tls.cert, "/dev/zero");
+    assert_string_equal(c.log.tls.key, "/dev/null");
+    assert_false(c.log.tls.skips_verify);
+    config_log_done(&c);
+    // Nothing is read of an authority that nobody asks.
+    assert_int_equal(
+        parse("{\"Type\":\"syslog\",\"Config\":{\"syslog-address\":\"tcp+tls://"
+              "[::1]:6514\",\"syslog-tls-ca-cert\":\"/nowhere\",\"syslog-tls-skip-verify\":\"true\"}}",
+              &c, &err),
+        0);
+    assert_int_equal(config_log_check_address(&c, &err), 0);
+    assert_string_equal(c.log_choice.address, "tls:[::1]:6514");
+    assert_true(c.log.tls.skips_verify);
+    config_log_done(&c);
+    assert_int_equal(
+        parse("{\"Type\":\"syslog\",\"Config\":{\"syslog-tls-skip-verify\":\"false\"}}", &c, &err), 0);
+    assert_false(c.log.tls.skips_verify);
     config_log_done(&c);
 }
 
@@ -151,6 +196,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bad_options_are_refused_in_dockers_words),
         cmocka_unit_test(good_options_are_understood),
+        cmocka_unit_test(tls_options_are_understood),
         cmocka_unit_test(tags_name_the_container),
         cmocka_unit_test(attributes_are_those_asked_for),
         cmocka_unit_test(defaults_are_the_engines),

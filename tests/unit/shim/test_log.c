@@ -255,6 +255,50 @@ static void syslog_messages_have_the_formats_asked_for(void **state)
     close(fd);
 }
 
+static void over_tls_a_message_goes_behind_its_length(void **state)
+{
+    (void)state;
+    char address[] = "tls:192.0.2.1:6514", format[] = "rfc5424", old[] = "rfc3164", tag[] = "web";
+    struct shim_log_options options = {
+        .driver = SHIM_LOG_SYSLOG, .address = address, .format = format, .tag = tag, .facility = 3
+    };
+    const struct log_message m = { .stream = LOG_STDOUT, .text = "hello", .size = 5, .time_ns = NS_PER_S };
+    struct str out CLEANUP(str_done) = STR_INIT;
+    char *rest;
+    log_message_format(&options, &m, &out);
+    str_append_char(&out, 0);
+    unsigned long size = strtoul(out.ptr, &rest, 10);
+    assert_int_equal(size, strlen(rest + 1));
+    assert_true(str_has_prefix(rest, " <30>1 ") && str_has_suffix(rest, " web - hello\n"));
+    str_clear(&out);
+    options.format = old; // which has no such frame
+    log_message_format(&options, &m, &out);
+    assert_memory_equal(out.ptr, "<30>", 4);
+}
+
+// No relay stands beside the test: its absence costs lines and nothing else, and it is looked for once a second.
+static void a_missing_relay_costs_lines_only(void **state)
+{
+    (void)state;
+    struct shim_log log;
+    struct shim_log_options options = { .driver = SHIM_LOG_SYSLOG,
+                                        .address = xasprintf("tls:192.0.2.1:6514"),
+                                        .tls = { .server_name = xasprintf("log.example") },
+                                        .tag = xasprintf("web") };
+    assert_int_equal(shim_log_open(&log, &options), 0);
+    write_text(&log, LOG_STDOUT, "one\n");
+    int64_t first = log.sink.relay_ns;
+    assert_true(first > 0);
+    for (int i = 0; i < 2000 && time_monotonic_ns() < first + NS_PER_S / 2; i++)
+        write_text(&log, LOG_STDOUT,
+                   "0123456789012345678901234567890123456789012345678901234567890123456789\n");
+    assert_int_equal(log.sink.relay_ns, first);
+    assert_int_equal(shim_log_deadline_ns(&log), first + NS_PER_S);
+    assert_false(shim_log_is_congested(&log));
+    shim_log_tick(&log, first + NS_PER_S);
+    shim_log_close(&log);
+}
+
 static void journald_gets_fields(void **state)
 {
     (void)state;
@@ -320,6 +364,8 @@ int main(void)
         cmocka_unit_test_setup(a_single_file_starts_over, setup),
         cmocka_unit_test_setup(local_records_are_framed, setup),
         cmocka_unit_test(syslog_messages_have_the_formats_asked_for),
+        cmocka_unit_test(over_tls_a_message_goes_behind_its_length),
+        cmocka_unit_test(a_missing_relay_costs_lines_only),
         cmocka_unit_test(journald_gets_fields),
         cmocka_unit_test(a_slow_socket_congests_or_drops),
         cmocka_unit_test(a_syslog_that_is_down_holds_nobody_up),

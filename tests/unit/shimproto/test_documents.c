@@ -49,6 +49,30 @@ static void create_round_trips(void **state)
     json_decref(in.oci_config);
 }
 
+static void a_syslog_over_tls_round_trips(void **state)
+{
+    (void)state;
+    static const char text[] = "{\"id\":\"a\",\"socketPath\":\"/s\",\"stateDir\":\"/d\",\"cgroupPath\":\"/"
+                               "c\",\"config\":{},\"log\":{\"driver\":"
+                               "\"syslog\",\"address\":\"tls:192.0.2.1:6514\",\"tls\":{\"serverName\":\"log."
+                               "example\",\"ca\":\"/ca\",\"cert\":"
+                               "\"/cert\",\"key\":\"/key\",\"skipVerify\":true}}}";
+    struct shim_create first, second;
+    struct error err;
+    assert_int_equal(shim_create_parse(text, strlen(text), &first, &err), 0);
+    char *emitted CLEANUP(cleanup_free) = shim_create_emit(&first);
+    assert_int_equal(shim_create_parse(emitted, strlen(emitted), &second, &err), 0);
+    const struct shim_log_tls *tls = &second.log.tls;
+    assert_string_equal(second.log.address, "tls:192.0.2.1:6514");
+    assert_string_equal(tls->server_name, "log.example");
+    assert_string_equal(tls->ca, "/ca");
+    assert_string_equal(tls->cert, "/cert");
+    assert_string_equal(tls->key, "/key");
+    assert_true(tls->skips_verify);
+    shim_create_done(&first);
+    shim_create_done(&second);
+}
+
 static void change_round_trips(void **state)
 {
     (void)state;
@@ -86,6 +110,8 @@ static void incomplete_documents_are_refused(void **state)
     refuse("{\"id\":7,\"socketPath\":\"/s\",\"stateDir\":\"/d\",\"config\":{}}");
     refuse("{\"id\":\"a\",\"socketPath\":\"/s\",\"stateDir\":\"/"
            "d\",\"config\":{},\"log\":{\"driver\":\"syslog\"}}");
+    refuse("{\"id\":\"a\",\"socketPath\":\"/s\",\"stateDir\":\"/"
+           "d\",\"config\":{},\"log\":{\"driver\":\"syslog\",\"address\":\"tls:192.0.2.1:6514\"}}");
     refuse("{\"id\":\"a\",\"socketPath\":\"/s\",\"stateDir\":\"/"
            "d\",\"config\":{},\"log\":{\"driver\":\"json-file\"}}");
     struct shim_exec exec;
@@ -132,11 +158,9 @@ static void record_round_trips(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(create_round_trips),
-        cmocka_unit_test(change_round_trips),
-        cmocka_unit_test(incomplete_documents_are_refused),
-        cmocka_unit_test(exec_round_trips),
-        cmocka_unit_test(record_round_trips),
+        cmocka_unit_test(create_round_trips), cmocka_unit_test(a_syslog_over_tls_round_trips),
+        cmocka_unit_test(change_round_trips), cmocka_unit_test(incomplete_documents_are_refused),
+        cmocka_unit_test(exec_round_trips),   cmocka_unit_test(record_round_trips),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
