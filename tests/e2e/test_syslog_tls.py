@@ -28,7 +28,7 @@ if clients:
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_verify_locations(clients)
 context.sni_callback = lambda sock, name, _: print('sni', name, flush=True)
-listener = socket.create_server(('127.0.0.1', int(port)))
+listener = socket.create_server(('', int(port)), family=socket.AF_INET6, dualstack_ipv6=True)
 print('ready', flush=True)
 
 def serve(plain):
@@ -92,7 +92,7 @@ def pki(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pki")
     authority(folder, "ca")
     authority(folder, "stranger")
-    certificate(folder, "server", "ca", "DNS:localhost,IP:127.0.0.1")
+    certificate(folder, "server", "ca", "DNS:localhost,IP:127.0.0.1,IP:::1")
     certificate(folder, "misnamed", "ca", "DNS:elsewhere.example")
     certificate(folder, "client", "ca", "DNS:client")
     return folder
@@ -143,7 +143,7 @@ def helpers(engine, container):
     return found
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]"])
 def test_messages_arrive_as_the_plain_drivers(engine, busybox, pki, port, serve, host):
     server = serve()
     short = start(engine, "echo to-out; echo to-err >&2", options(pki, port, host=host))
