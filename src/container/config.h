@@ -63,8 +63,7 @@ struct log_choice {
     char *tag; // template
     char **labels, **env;
     char *labels_regex, *env_regex;
-    char *
-        address; // syslog: "unix:/path", "udp:host:port", "tcp:host:port", "tls:host:port"; NULL: the local one
+    char *address; // syslog: "unix:/path", "udp:host:port", tcp: and tls: the same; NULL: the local one
 };
 
 struct container_config {

@@ -1,7 +1,7 @@
 // Theory of operation. A link is down until its deadline, then a socket connects, then TLS shakes hands, then it is up; any
 // problem on the way, or a peer that closes, takes it down again, and the next deadline is twice as far off as the last,
-// from a quarter of a second to eight seconds; a link that was up for a while begins anew. The
-// first problem of a kind is told to the host's syslog: nobody else hears of it.
+// from a quarter of a second to eight seconds; a link that was up for a while begins anew. The first problem of a kind is
+// told to the host's syslog: nobody else hears of it.
 #include "logtls/link.h"
 
 #include "base/clock.h"

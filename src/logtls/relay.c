@@ -1,8 +1,9 @@
 // Theory of operation. Messages wait in `queue`, whole ones only; what has come of the next one waits in `partial`. While the
 // link is up, or is made for the first time, and its queue full, nothing is read: the monitor's socket fills, and its log's
 // mode decides what that means, as for a plain connection. Once it has failed, and until it is up again, everything is read, and
-// messages that find the queue full are dropped: a container does not stand still because its syslog is down. A message leaves the queue when the last of its bytes has gone out; when
-// the link breaks before that, the next connection gets it from its beginning.
+// messages that find the queue full are dropped: a container does not stand still because its syslog is down. A message
+// leaves the queue when the last of its bytes has gone out; when the link breaks before that, the next connection gets it
+// from its beginning.
 #include "logtls/relay.h"
 
 #include "base/clock.h"

@@ -15,6 +15,6 @@ struct logtls_options {
     bool skips_verify;             // neither the chain nor the name is looked at
 };
 
-// Relay from `input`, as nobody once the files are read, (made non-blocking) until its end, then send what is left, for ten seconds at most. 0, or -1 before
-// anything was read: ERROR_INVALID for bad files, ERROR_IO.
+// Relay from `input` (made non-blocking) until its end, then send what is left, for ten seconds at most. Root becomes nobody
+// once the files are read. 0, or -1 before anything was relayed: ERROR_INVALID for bad files, ERROR_IO.
 int logtls_relay(int input, const struct logtls_options *options, struct error *err);

@@ -121,9 +121,8 @@ struct shim_log_options {
     bool wants_compression; // gzip rotated files
     char *attributes; // JSON object text for the "attrs" member; journald: fields as it takes them; or NULL
     // syslog and journald; NULL and 0 for the others
-    char
-        *address; // "unix:/dev/log", "udp:192.0.2.1:514", "tcp:[::1]:514", "tls:192.0.2.1:6514": numbers only
-    struct shim_log_tls tls; // address is a "tls:"
+    char *address; // "unix:/dev/log", "udp:192.0.2.1:514", "tcp:[::1]:514", "tls:[::1]:6514": numbers only
+    struct shim_log_tls tls; // of a "tls:" address
     char *tag;
     char *format; // "rfc3164", "rfc5424", "rfc5424micro"; NULL: as a local syslog has it, without host name
     int facility; // 0 to 23
