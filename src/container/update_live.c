@@ -39,10 +39,17 @@ static void port_match_done(struct port_match *m)
     free(m->is_kept);
 }
 
+// The same port at [::] as at every IPv4 address: one wish made both.
+static bool is_twin(const struct network_port *p, const struct network_port *four)
+{
+    return p->protocol == four->protocol && p->container_port == four->container_port &&
+           p->host_port == four->host_port && streq(p->host_ip, "::") && streq(four->host_ip, "0.0.0.0");
+}
+
 static bool is_listed(const struct network_port *p, const struct network_port *list, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        if (memcmp(p, &list[i], sizeof *p) == 0)
+        if (memcmp(p, &list[i], sizeof *p) == 0 || is_twin(p, &list[i]))
             return true;
     return false;
 }
@@ -52,9 +59,7 @@ static void keep_twins(const struct network_endpoint *e, size_t found, bool *is_
 {
     const struct network_port *p = &e->ports[found];
     for (size_t i = 0; i < e->port_count; i++) {
-        const struct network_port *twin = &e->ports[i];
-        if (twin->protocol == p->protocol && twin->container_port == p->container_port &&
-            twin->host_port == p->host_port && strchr(twin->host_ip, ':') && !strchr(p->host_ip, ':'))
+        if (is_twin(&e->ports[i], p))
             is_kept[i] = true;
     }
 }

@@ -137,12 +137,13 @@ static int claim_one(struct claim *c, const struct network_port *want, const str
     const char *container_ip = host_ip->family == AF_INET6 ? e->ip6 : e->ip;
     *p = *want;
     bool may_share = want->host_port != 0 && want->last_host_port == 0 && !has_port(e, want, host_ip);
+    ip_format(host_ip, p->host_ip);
     char **sharers CLEANUP(strv_freep) = may_share ? sharers_of(e) : NULL;
-    if (ports_claim(&c->service->ports, want, host_ip, container_ip, c->is_recovered, sharers, &p->host_port,
+    bool may_be_ours = c->is_recovered || (endpoint_port_is_relayed(e, p) && relays_are_resuming(c->service));
+    if (ports_claim(&c->service->ports, want, host_ip, container_ip, may_be_ours, sharers, &p->host_port,
                     err) < 0)
         return -1;
     p->last_host_port = 0;
-    ip_format(host_ip, p->host_ip);
     e->port_count++;
     return 0;
 }

@@ -73,6 +73,7 @@ struct name_service {
     pid_t child;          // the program when we started it; 0: not
     struct map askers;    // container id -> struct asker, owned
     bool is_closing;
+    bool is_resuming; // not everything is known yet that skiff-netd has of a former engine: nothing is said
     bool is_bridge_refused; // the port is another program's
     size_t relay_count;     // ports that are relayed
 };
@@ -550,6 +551,7 @@ struct name_service *name_service_new(struct network_service *networks, const ch
     names->program = xstrdup(program);
     names->socket_path = xasprintf("%s/netd.sock", exec_root);
     names->fd = FD_NONE;
+    names->is_resuming = true;
     names->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     pthread_mutex_init(&names->lock, NULL);
     return names;
@@ -653,6 +655,10 @@ int relays_open(struct network_service *s, const struct network_endpoint *e)
         return 0;
     pthread_mutex_lock(&names->lock);
     names->relay_count += n;
+    if (names->is_resuming) { // said with everything else
+        pthread_mutex_unlock(&names->lock);
+        return 0;
+    }
     int r = connect_now(names, true);
     if (r == 0)
         r = say_relays(names, e);
@@ -664,6 +670,16 @@ int relays_open(struct network_service *s, const struct network_endpoint *e)
     }
     pthread_mutex_unlock(&names->lock);
     return r;
+}
+
+bool relays_are_resuming(const struct network_service *s)
+{
+    if (!s->names)
+        return false;
+    pthread_mutex_lock(&s->names->lock);
+    bool is_resuming = s->names->is_resuming;
+    pthread_mutex_unlock(&s->names->lock);
+    return is_resuming;
 }
 
 void relays_restore(struct network_service *s, const struct network_endpoint *e)
@@ -735,6 +751,10 @@ int network_resolver_start(struct network_service *s, const struct network_resol
     struct asker *a = asker_new(resolver);
     pthread_mutex_lock(&names->lock);
     enter(names, a);
+    if (names->is_resuming) {
+        pthread_mutex_unlock(&names->lock);
+        return 0;
+    }
     bool is_new = names->fd < 0; // then everything is said, this asker with it
     int r = connect_now(names, true);
     if (r == 0 && !is_new)
@@ -761,6 +781,7 @@ void network_resolvers_resumed(struct network_service *s)
     if (!s->names)
         return;
     pthread_mutex_lock(&s->names->lock);
+    s->names->is_resuming = false;
     int r = connect_now(s->names, is_needed(s->names));
     if (r < 0 && is_needed(s->names))
         log_warn("skiff-netd: %s", strerror(-r));
@@ -814,6 +835,10 @@ static bool has_upstreams(const struct asker *a, const struct ip_address *upstre
 static int serve_bridge(struct name_service *names, struct asker *a)
 {
     bool is_first = map_get(&names->askers, BRIDGE_ASKER) == NULL;
+    if (names->is_resuming) { // said with everything else
+        enter(names, a);
+        return 0;
+    }
     int r = is_first && nft_drops_input() > 0 ? -EHOSTUNREACH : connect_now(names, true);
     if (r == 0)
         r = say_asker_again(names, a);

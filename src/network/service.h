@@ -131,6 +131,8 @@ void names_withdraw(struct network_service *networks, const struct network_endpo
 int relays_open(struct network_service *networks, const struct network_endpoint *endpoint);
 // After a restart of the engine: said with everything else (network_resolvers_resumed).
 void relays_restore(struct network_service *networks, const struct network_endpoint *endpoint);
+// Until then skiff-netd may listen for what a former engine asked of it: a relayed port that is in use may be our own.
+bool relays_are_resuming(const struct network_service *networks);
 // When it returns their addresses are free again.
 void relays_close(struct network_service *networks, const struct network_endpoint *endpoint);
 

@@ -48,9 +48,13 @@ def inspect(engine, name):
 
 
 def ports_of(engine, name):
-    """{"80/tcp": ["8080"]} as the running container has them."""
+    """{"80/tcp": ["8080"]} as the running container has them; each TCP port is at [::] as well, relayed."""
     ports = inspect(engine, name)["NetworkSettings"]["Ports"]
-    return {k: sorted(b["HostPort"] for b in v) for k, v in ports.items() if v}
+    found = {k: sorted(b["HostPort"] for b in v if b["HostIp"] != "::") for k, v in ports.items() if v}
+    relayed = {k: sorted(b["HostPort"] for b in v if b["HostIp"] == "::") for k, v in ports.items() if v}
+    anywhere = {k: sorted(b["HostPort"] for b in v if b["HostIp"] == "0.0.0.0") for k, v in ports.items() if v}
+    assert relayed == {k: v if k.endswith("/tcp") else [] for k, v in anywhere.items()}
+    return found
 
 
 def table_of(engine):
@@ -467,7 +471,7 @@ class Rebuilt:
     def check(self, is_new):
         """The record and what is real say the same."""
         e = self.engine
-        assert not (self.state / "update.json").exists()
+        assert not (self.state / "update.json").exists(), self.engine.log()
         wanted = {"81/tcp": ["18081"]} if is_new else {"80/tcp": ["18080"]}
         assert ports_of(e, "box") == wanted
         assert set(inspect(e, "box")["HostConfig"]["PortBindings"]) == set(wanted)
